@@ -1,0 +1,392 @@
+"""Decisions and fills as columns: the form in which the bulk of the records travels, and the one place where a record is accepted.
+
+1. A block of decoded records becomes one array a field; objects die with their block.
+2. What is not acceptable leaves here as a refusal (bad_value, missing_field, future_timestamp, too_old) and costs only itself.
+3. Absent numbers are NaN, absent times NO_TS, absent text "". Sides are +1 and -1, 0 where there is none.
+4. `key` names the record (CONTRACT 2's identity, with the run for a backtest), `content` all it says: equal keys with equal contents are
+   duplicates, with other contents a conflict. Both are made from names, never from codes.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parityd.core.hashing import U64, hash_numbers, hash_text, mix, plain, seed
+from parityd.core.instants import I64, parse_time, parse_times, rfc3339
+from parityd.core.records import NO_TS, Decision, Fill, Line, Rare, Refusal, Run
+
+F64 = NDArray[np.float64]
+I32 = NDArray[np.int32]
+I8 = NDArray[np.int8]
+Bools = NDArray[np.bool_]
+
+STRATEGY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._:@-]{0,63}\Z", re.ASCII)
+OLDEST = 631_152_000 * 1_000_000_000  # 1990-01-01
+BUY, SELL, CLOSE, HOLD = 1, -1, 2, 0
+_SIDES = {"buy": 1, "sell": -1, "": 0, None: 0}
+_ACTIONS = {"buy": BUY, "sell": SELL, "close": CLOSE, "hold": HOLD}
+_LIQUIDITY = {"": 0, None: 0, "maker": 1, "taker": 2}
+_FLAGS = {None: -1, False: 0, True: 1}
+MAX_NAME = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """What a timestamp may be (ns): nothing after `latest`, nothing before `oldest`."""
+
+    latest: int = 2**62
+    oldest: int = OLDEST
+
+
+@dataclass(slots=True, kw_only=True)
+class Columns:
+    """What both kinds have. Arrays of shape (n,), text as lists."""
+
+    line: I64
+    strategy: list[str]
+    symbol: list[str]
+    ts: I64
+    key: U64
+    content: U64
+
+    def __len__(self) -> int:
+        return len(self.line)
+
+    def take(self, index: I64 | Bools) -> Self:
+        """The rows of a mask or of positions, in that order."""
+        where = np.flatnonzero(index) if index.dtype == np.bool_ else index
+        spots = where.tolist()
+        chosen: dict[str, Any] = {}
+        for f in fields(self):
+            v = getattr(self, f.name)
+            chosen[f.name] = v[where] if isinstance(v, np.ndarray) else [v[i] for i in spots]
+        return replace(self, **chosen)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """Several blocks as one."""
+        if len(parts) == 1:
+            return parts[0]
+        out: dict[str, Any] = {}
+        for f in fields(cls):
+            vs = [getattr(p, f.name) for p in parts]
+            out[f.name] = np.concatenate(vs) if isinstance(vs[0], np.ndarray) else [x for v in vs for x in v]
+        return cls(**out)
+
+
+@dataclass(slots=True, kw_only=True)
+class DecisionColumns(Columns):
+    action: I8
+    side: I8
+    trade_id: list[str]
+    quantity: F64
+    price: F64
+    fee: F64
+    mark: F64
+    filled: I8  # 1, 0, or -1: not said
+    equity: F64
+    multiplier: F64
+    currency: list[str]
+    agent: list[str]
+    reason: list[str]
+    guards: list[list[str] | None]
+    run_id: list[str]
+
+
+@dataclass(slots=True, kw_only=True)
+class FillColumns(Columns):
+    fill_id: list[str]
+    trade_id: list[str]
+    order_id: list[str]
+    parent_id: list[str]
+    account: list[str]
+    venue: list[str]
+    side: I8
+    quantity: F64
+    price: F64
+    fee: F64
+    decision_ts: I64
+    multiplier: F64
+    latency_ms: F64
+    decision_mark: F64
+    arrival_mark: F64
+    arrival_bid: F64
+    arrival_ask: F64
+    liquidity: I8  # 0 not said, 1 maker, 2 taker
+    shadow: Bools
+    reduce_only: I8
+    currency: list[str]
+    fee_currency: list[str]
+    order_type: list[str]
+    agent: list[str]
+
+
+@dataclass(slots=True, kw_only=True)
+class Block:
+    """What one block (or one file) of input holds: accepted columns and lines, and the refused."""
+
+    decisions: DecisionColumns | None
+    fills: FillColumns | None
+    rare: list[Line]
+    refusals: list[Refusal]
+
+
+def _numbers(values: list[float | None]) -> F64:
+    try:
+        return np.fromiter(values, np.float64, len(values))  # type: ignore[arg-type]
+    except TypeError:
+        return np.fromiter((np.nan if v is None else v for v in values), np.float64, len(values))
+
+
+def _texts(values: list[Any]) -> list[str]:
+    return values if set(map(type, values)) <= {str} else plain(values)
+
+
+def _codes(values: list[Any], table: dict[Any, int]) -> I8:
+    return np.fromiter(map(table.__getitem__, values), np.int8, len(values))
+
+
+class _Checks:
+    """Collects, for each row, the first thing that is wrong with it."""
+
+    def __init__(self, n: int, lines: I64) -> None:
+        self.bad: dict[int, tuple[str, str]] = {}
+        self.lines = lines
+        self.n = n
+
+    def refuse(self, mask: Bools, code: str, why: str | Callable[[int], str]) -> None:
+        for i in np.flatnonzero(mask).tolist():
+            self.bad.setdefault(i, (code, why if isinstance(why, str) else why(i)))
+
+    def finite(self, name: str, v: F64, *, positive: bool, required: bool = False) -> None:
+        wrong = np.isinf(v)
+        if positive:
+            wrong |= v <= 0
+        if required:
+            wrong |= np.isnan(v)
+        if wrong.any():
+            self.refuse(wrong, "bad_value", lambda i: f"{name} is {v[i]:g}: must be a finite number{' above 0' if positive else ''}")
+
+    def names(self, strategy: list[str], symbol: list[str]) -> None:
+        bad_strategies = {s for s in dict.fromkeys(strategy) if not STRATEGY_NAME.match(s)}
+        bad_symbols = {s for s in dict.fromkeys(symbol) if not s or len(s) > MAX_NAME}
+        if bad_strategies:
+            hit = np.fromiter((s in bad_strategies for s in strategy), np.bool_, self.n)
+            self.refuse(hit, "bad_value", lambda i: f"strategy {strategy[i][:80]!r} is no strategy's name")
+        if bad_symbols:
+            hit = np.fromiter((s in bad_symbols for s in symbol), np.bool_, self.n)
+            self.refuse(hit, "bad_value", lambda i: "symbol is empty" if not symbol[i] else f"symbol is over {MAX_NAME} characters")
+
+    def times(self, ts: I64, raw: list[Any], bounds: Bounds, name: str = "ts") -> None:
+        lowest = int(ts.min())
+        if lowest == NO_TS:
+            self.refuse(ts == NO_TS, "bad_value", lambda i: f"{name} {str(raw[i])[:80]!r} is neither RFC 3339 with an offset nor epoch seconds")
+        if int(ts.max()) > bounds.latest:
+            self.refuse(ts > bounds.latest, "future_timestamp", lambda i: f"{name} {rfc3339(int(ts[i]))} lies more than the allowed time ahead of the clock")
+        if lowest < bounds.oldest:
+            self.refuse(ts < bounds.oldest, "too_old", lambda i: f"{name} {rfc3339(int(ts[i]))} is before {rfc3339(bounds.oldest)}")
+
+    def done(self) -> tuple[Bools | None, list[Refusal]]:
+        if not self.bad:
+            return None, []
+        keep = np.ones(self.n, np.bool_)
+        keep[list(self.bad)] = False
+        return keep, [Refusal(line=int(self.lines[i]), code=c, reason=w) for i, (c, w) in sorted(self.bad.items())]
+
+
+def _seeds(book: str, kind: str, strategy: list[str], symbol: list[str]) -> U64:
+    """One seed a row from (kind, book, strategy, symbol), made once a pair of names."""
+    pairs = list(zip(strategy, symbol, strict=True))
+    table = {p: seed(f"{kind}\0{book}\0{p[0]}\0{p[1]}") for p in dict.fromkeys(pairs)}
+    return np.fromiter(map(table.__getitem__, pairs), np.uint64, len(pairs))
+
+
+def _fold(h: U64, *text: list[str]) -> U64:
+    """Fold text columns in, skipping (but for one mark) those that are empty throughout."""
+    for k, column in enumerate(text):
+        mark = np.uint64(k + 1)
+        h = hash_text(column, mix(h, np.full(len(h), mark))) if any(column) else mix(mix(h, np.full(len(h), mark)), np.zeros(len(h), np.uint64))
+    return h
+
+
+def _content(start: U64, text: list[list[str]], numbers: list[F64 | I64]) -> U64:
+    h = start
+    for column in text:
+        # an all-empty column and an empty cell must say the same: hash per cell, seeded alike
+        h = hash_text(column, h) if any(column) else mix(h, np.zeros(len(h), np.uint64))
+    for v in numbers:
+        h = hash_numbers(v, h)
+    return h
+
+
+def fill_columns(book: str, rows: list[Fill], lines: I64, bounds: Bounds, run: str = "") -> tuple[FillColumns | None, list[Refusal]]:
+    """Fills of one block -> columns and refusals. `run` is the run the file announced (backtest), "" for none."""
+    if not rows:
+        return None, []
+    n = len(rows)
+    check = _Checks(n, lines)
+    strategy, symbol = [r.strategy for r in rows], [r.symbol for r in rows]
+    raw_ts = [r.ts for r in rows]
+    raw_decision = [r.decision_ts for r in rows]
+    ts = parse_times(raw_ts)
+    c = FillColumns(
+        line=lines, strategy=strategy, symbol=symbol, ts=ts,
+        key=np.zeros(0, np.uint64), content=np.zeros(0, np.uint64),
+        fill_id=_texts([r.fill_id for r in rows]), trade_id=_texts([r.trade_id for r in rows]),
+        order_id=_texts([r.order_id for r in rows]), parent_id=_texts([r.parent_id for r in rows]),
+        account=_texts([r.account for r in rows]), venue=_texts([r.venue for r in rows]),
+        side=_codes([r.side for r in rows], _SIDES),
+        quantity=_numbers([r.quantity for r in rows]), price=_numbers([r.price for r in rows]), fee=_numbers([r.fee for r in rows]),
+        decision_ts=np.full(n, NO_TS) if not any(raw_decision) else parse_times(raw_decision),
+        multiplier=_numbers([r.multiplier for r in rows]), latency_ms=_numbers([r.latency_ms for r in rows]),
+        decision_mark=_numbers([r.decision_mark for r in rows]), arrival_mark=_numbers([r.arrival_mark for r in rows]),
+        arrival_bid=_numbers([r.arrival_bid for r in rows]), arrival_ask=_numbers([r.arrival_ask for r in rows]),
+        liquidity=_codes([r.liquidity for r in rows], _LIQUIDITY),
+        shadow=np.fromiter((r.shadow is True for r in rows), np.bool_, n), reduce_only=_codes([r.reduce_only for r in rows], _FLAGS),
+        currency=_texts([r.currency for r in rows]), fee_currency=_texts([r.fee_currency for r in rows]),
+        order_type=_texts([r.order_type for r in rows]), agent=_texts([r.agent for r in rows]),
+    )  # fmt: skip
+    check.names(strategy, symbol)
+    check.times(ts, raw_ts, bounds)
+    missing = (c.decision_ts == NO_TS) & np.fromiter((v is not None and v != "" for v in raw_decision), np.bool_, n)
+    check.refuse(missing, "bad_value", "decision_ts is neither RFC 3339 with an offset nor epoch seconds")
+    check.refuse(np.fromiter((not f for f in c.fill_id), np.bool_, n), "bad_value", "fill_id is empty")
+    check.finite("quantity", c.quantity, positive=True, required=True)
+    check.finite("price", c.price, positive=True, required=True)
+    for name in ("decision_mark", "arrival_mark", "arrival_bid", "arrival_ask", "multiplier"):
+        check.finite(name, getattr(c, name), positive=True)
+    check.finite("fee", c.fee, positive=False)
+    check.finite("latency_ms", c.latency_ms, positive=False)
+    keep, refusals = check.done()
+    if keep is not None:
+        c.key = c.content = np.zeros(n, np.uint64)
+        c = c.take(keep)
+        if not len(c):
+            return None, refusals
+    key = hash_text(c.fill_id, _fold(_seeds(book, "fill", c.strategy, c.symbol), c.account, c.venue))
+    c.key = mix(key, np.full(len(c), seed(run))) if run else key
+    text = [c.trade_id, c.order_id, c.parent_id, c.currency, c.fee_currency, c.order_type, c.agent]
+    c.content = _content(c.key, text, [
+        c.ts, c.side.astype(np.int64), c.quantity, c.price, c.fee, c.decision_ts, c.multiplier, c.latency_ms, c.decision_mark,
+        c.arrival_mark, c.arrival_bid, c.arrival_ask, c.liquidity.astype(np.int64) * 8 + c.shadow * 4 + c.reduce_only.astype(np.int64),
+    ])  # fmt: skip
+    return c, refusals
+
+
+def decision_columns(book: str, rows: list[Decision], lines: I64, bounds: Bounds, run: str = "") -> tuple[DecisionColumns | None, list[Refusal]]:
+    """Decisions of one block -> columns and refusals."""
+    if not rows:
+        return None, []
+    n = len(rows)
+    check = _Checks(n, lines)
+    strategy, symbol = [r.strategy for r in rows], [r.symbol for r in rows]
+    raw_ts = [r.ts for r in rows]
+    ts = parse_times(raw_ts)
+    action = _codes([r.action for r in rows], _ACTIONS)
+    said = _codes([r.side for r in rows], _SIDES)
+    quantity = _numbers([r.quantity for r in rows])
+    price = _numbers([r.price for r in rows])
+    idle = (action == HOLD) | (action == CLOSE)
+    quantity[idle & (quantity == 0)] = np.nan  # a hold of 0 says that nothing is traded
+    c = DecisionColumns(
+        line=lines, strategy=strategy, symbol=symbol, ts=ts, key=np.zeros(0, np.uint64), content=np.zeros(0, np.uint64),
+        action=action, side=np.where(np.abs(action) == 1, action, said).astype(np.int8),
+        trade_id=_texts([r.trade_id for r in rows]), quantity=quantity, price=price, fee=_numbers([r.fee for r in rows]),
+        mark=_numbers([r.mark for r in rows]), filled=_codes([r.filled for r in rows], _FLAGS), equity=_numbers([r.equity for r in rows]),
+        multiplier=_numbers([r.multiplier for r in rows]), currency=_texts([r.currency for r in rows]), agent=_texts([r.agent for r in rows]),
+        reason=_texts([r.reason for r in rows]), guards=[r.guards for r in rows], run_id=[run or x for x in _texts([r.run_id for r in rows])],
+    )  # fmt: skip
+    check.names(strategy, symbol)
+    check.times(ts, raw_ts, bounds)
+    check.refuse((action == CLOSE) & (said == 0), "missing_field", "side is missing: a close must say which side it trades")
+    check.finite("quantity", quantity, positive=True)
+    check.finite("price", price, positive=True)
+    check.finite("mark", c.mark, positive=True)
+    check.finite("multiplier", c.multiplier, positive=True)
+    check.finite("fee", c.fee, positive=False)
+    check.finite("equity", c.equity, positive=False)
+    claimed = (c.filled == 1) & (action != HOLD) & (np.isnan(quantity) | np.isnan(price))
+    check.refuse(claimed, "missing_field", "filled is true, but quantity or price is missing")
+    keep, refusals = check.done()
+    if keep is not None:
+        c.key = c.content = np.zeros(n, np.uint64)
+        c = c.take(keep)
+        if not len(c):
+            return None, refusals
+    key = hash_text(c.trade_id, _fold(_seeds(book, "decision", c.strategy, c.symbol), c.run_id))
+    c.key = hash_numbers(c.action.astype(np.int64), hash_numbers(c.ts, key))
+    guards = ["" if g is None else "\0".join(["g", *map(str, g)]) for g in c.guards]
+    c.content = _content(c.key, [c.currency, c.agent, c.reason, guards], [
+        c.side.astype(np.int64) * 4 + c.filled.astype(np.int64), c.quantity, c.price, c.fee, c.mark, c.equity, c.multiplier,
+    ])  # fmt: skip
+    return c, refusals
+
+
+_POSITIVE = {"mark": ("price",), "split": ("ratio",), "order": ("quantity",)}
+_POSITIVE_IF_GIVEN = {"mark": ("bid", "ask"), "order": ("limit_price",), "position": ("average_price",)}
+_FINITE = {"funding": ("amount",), "position": ("quantity",), "balance": ("equity", "cash"), "transfer": ("amount",), "mark": ("volume",)}
+_REQUIRED = {("mark", "price"), ("split", "ratio"), ("funding", "amount"), ("position", "quantity"), ("balance", "equity"), ("transfer", "amount")}
+
+
+def _fault(kind: str, record: Rare) -> str | None:
+    """What is wrong with a rare record's values, or None."""
+    strategy = getattr(record, "strategy", None)
+    if strategy is not None and not STRATEGY_NAME.match(strategy):
+        return f"strategy {strategy[:80]!r} is no strategy's name"
+    symbol = getattr(record, "symbol", None)
+    if symbol is not None and len(symbol) > MAX_NAME:
+        return f"symbol is over {MAX_NAME} characters"
+    if symbol == "" and kind != "run":
+        return "symbol is empty"
+    for table, positive in ((_POSITIVE, True), (_POSITIVE_IF_GIVEN, True), (_FINITE, False)):
+        for name in table.get(kind, ()):
+            v = getattr(record, name)
+            v = np.nan if v is None else v
+            if np.isinf(v) or (positive and v <= 0) or (np.isnan(v) and (kind, name) in _REQUIRED):
+                return f"{name} is {v:g}: must be a finite number{' above 0' if positive else ''}"
+    for name in ("fill_id", "order_id", "run_id"):
+        if getattr(record, name, "x") in ("", None) and kind in ("bust", "order", "run"):
+            return f"{name} is empty"
+    return None
+
+
+def rare_line(line: int, record: Rare, bounds: Bounds) -> Line | Refusal:
+    """One rare record, accepted with its time, or refused."""
+    kind = str(record.__struct_config__.tag)
+    raw = record.created if isinstance(record, Run) else record.ts
+    ts = parse_time(raw)
+    if ts == NO_TS:
+        name = "created" if isinstance(record, Run) else "ts"
+        return Refusal(line=line, code="bad_value", reason=f"{name} {str(raw)[:80]!r} is neither RFC 3339 with an offset nor epoch seconds")
+    fault = _fault(kind, record)
+    if fault is None and isinstance(record, Run):
+        a, b = parse_time(record.from_), parse_time(record.to)
+        fault = "from and to must be times, from before to" if a == NO_TS or b == NO_TS or a >= b else None
+    if fault is not None:
+        return Refusal(line=line, code="bad_value", reason=fault)
+    if ts > bounds.latest:
+        return Refusal(line=line, code="future_timestamp", reason=f"ts {rfc3339(ts)} lies more than the allowed time ahead of the clock")
+    if ts < bounds.oldest:
+        return Refusal(line=line, code="too_old", reason=f"ts {rfc3339(ts)} is before {rfc3339(bounds.oldest)}")
+    return Line(line=line, ts=ts, record=record)
+
+
+def block(book: str, records: Sequence[tuple[int, Decision | Fill | Rare]], bounds: Bounds, run: str = "") -> Block:
+    """Any mixture of decoded records with their lines -> one `Block`. What every format ends with."""
+    fills = [(i, r) for i, r in records if type(r) is Fill]
+    decisions = [(i, r) for i, r in records if type(r) is Decision]
+    f, refused = fill_columns(book, [r for _, r in fills], np.array([i for i, _ in fills], np.int64), bounds, run)
+    d, more = decision_columns(book, [r for _, r in decisions], np.array([i for i, _ in decisions], np.int64), bounds, run)
+    out = Block(decisions=d, fills=f, rare=[], refusals=[*refused, *more])
+    for i, r in records:
+        if type(r) is not Fill and type(r) is not Decision:
+            made = rare_line(i, r, bounds)
+            if isinstance(made, Line):
+                out.rare.append(made)
+            else:
+                out.refusals.append(made)
+    return out

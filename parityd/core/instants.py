@@ -1,0 +1,124 @@
+"""Times: what was written -> int64 nanoseconds since 1970, UTC.
+
+1. RFC 3339 needs its offset; a number (or the digits of one) is epoch seconds. Anything else is not a time.
+2. The usual form `YYYY-MM-DDTHH:MM:SS.ffffffZ` is read as a matrix of digits; whatever is not of that form takes the slow way,
+   with the same result.
+3. Up to nine digits of fraction count; further digits are cut.
+"""
+
+import math
+import re
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta, timezone
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parityd.core.records import NO_TS
+
+I64 = NDArray[np.int64]
+SECOND = 1_000_000_000
+DAY_NS = 86_400 * SECOND
+MILLI = 1_000_000
+_EPOCH = date(1970, 1, 1).toordinal()
+_FORM = re.compile(r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:[.,](\d+))?(Z|z|[+-]\d\d:?\d\d)?\Z", re.ASCII)
+_DIGITS = np.array([0, 1, 2, 3, 5, 6, 8, 9, 11, 12, 14, 15, 17, 18, 20, 21, 22, 23, 24, 25])
+_MARKS = np.array([4, 7, 10, 13, 16, 19, 26])
+_MARK_BYTES = np.frombuffer(b"--T::.Z", np.uint8)
+_DATE = np.array([10**7, 10**6, 10**5, 10**4, 10**3, 100, 10, 1], np.int64)
+_CLOCK = np.array([36000, 3600, 600, 60, 10, 1], np.int64)
+_FRACTION = np.array([10**8, 10**7, 10**6, 10**5, 10**4, 10**3], np.int64)
+
+
+def parse_time(value: str | float | None, *, naive_is_utc: bool = False) -> int:
+    """One time in ns, or NO_TS where it is none. Numbers are epoch seconds."""
+    if value is None or isinstance(value, bool):
+        return NO_TS
+    if isinstance(value, str):
+        found = _FORM.match(value.strip())
+        if found is None:
+            try:
+                value = float(value) if re.fullmatch(r"\s*[+-]?\d+(\.\d*)?([eE][+-]?\d+)?\s*", value, re.ASCII) else math.nan
+            except ValueError:
+                return NO_TS
+        else:
+            return _from_match(found, naive_is_utc=naive_is_utc)
+    if isinstance(value, int):
+        return value * SECOND if abs(value) < 9_000_000_000 else NO_TS
+    if not math.isfinite(value) or abs(value) >= 9e9:
+        return NO_TS
+    whole = math.floor(value)
+    return whole * SECOND + round((value - whole) * 1e7) * 100  # a double holds epoch seconds to about 1e-7
+
+
+def _from_match(found: re.Match[str], *, naive_is_utc: bool) -> int:
+    year, month, day, hour, minute, second, fraction, zone = found.groups()
+    if zone is None and not naive_is_utc:
+        return NO_TS
+    offset = timedelta(0)
+    if zone and zone not in "Zz":
+        text = zone.replace(":", "")
+        if int(text[3:5]) > 59 or int(text[1:3]) > 23:
+            return NO_TS
+        offset = timedelta(hours=int(text[1:3]), minutes=int(text[3:5])) * (-1 if text[0] == "-" else 1)
+    try:
+        t = datetime(int(year), int(month), int(day), int(hour), int(minute), int(second), tzinfo=timezone(offset))
+    except ValueError:
+        return NO_TS
+    since = t - datetime(1970, 1, 1, tzinfo=UTC)
+    ns = (since.days * 86_400 + since.seconds) * SECOND + int(((fraction or "") + "000000000")[:9])
+    return ns if abs(ns) < 9_000_000_000 * SECOND else NO_TS
+
+
+def _fast(values: Sequence[str]) -> I64 | None:
+    n = len(values)
+    if set(map(len, values)) != {27}:
+        return None
+    data = "".join(values).encode("utf-8", "surrogatepass")
+    if len(data) != 27 * n:
+        return None
+    text = np.frombuffer(data, np.uint8).reshape(n, 27)
+    digits = text[:, _DIGITS].astype(np.int64) - 48
+    if ((text[:, _MARKS] != _MARK_BYTES).any()) or digits.min() < 0 or digits.max() > 9:
+        return None
+    clock = digits[:, 8:14] @ _CLOCK
+    if (digits[:, 8] * 10 + digits[:, 9]).max() > 23 or digits[:, 10].max() > 5 or digits[:, 12].max() > 5:
+        return None
+    days, place = np.unique(digits[:, :8] @ _DATE, return_inverse=True)
+    try:
+        ordinals = np.array([date(int(d) // 10_000, int(d) // 100 % 100, int(d) % 100).toordinal() - _EPOCH for d in days], np.int64)
+    except ValueError:
+        return None
+    if abs(ordinals).max() > 100_000:
+        return None
+    return (ordinals[place] * 86_400 + clock) * SECOND + digits[:, 14:] @ _FRACTION
+
+
+def parse_times(values: Sequence[str | float | None]) -> I64:
+    """A column of times in ns; NO_TS where one is no time. Shape (n,)."""
+    if len(values) == 0:
+        return np.zeros(0, np.int64)
+    try:
+        found = _fast(values)  # type: ignore[arg-type]
+    except TypeError:
+        found = None
+    if found is not None:
+        return found
+    return np.fromiter((parse_time(v) for v in values), np.int64, len(values))
+
+
+def rfc3339(ns: int) -> str:
+    """`2026-11-20T10:15:00.120000Z`; nine digits only where they are needed."""
+    whole, rest = divmod(ns, SECOND)
+    text = (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=whole)).strftime("%Y-%m-%dT%H:%M:%S")
+    return f"{text}.{rest // 1000:06d}Z" if rest % 1000 == 0 else f"{text}.{rest:09d}Z"
+
+
+def day_text(ns: int) -> str:
+    """The UTC day of a time, `YYYY-MM-DD`."""
+    return date.fromordinal(ns // DAY_NS + _EPOCH).isoformat()
+
+
+def day_start(text: str) -> int:
+    """The first nanosecond of a UTC day; ValueError where the text is no day."""
+    return (date.fromisoformat(text).toordinal() - _EPOCH) * DAY_NS
