@@ -184,9 +184,15 @@ class _Checks:
     def times(self, ts: I64, raw: list[Any], bounds: Bounds, name: str = "ts") -> None:
         lowest = int(ts.min())
         if lowest == NO_TS:
-            self.refuse(ts == NO_TS, "bad_value", lambda i: f"{name} {str(raw[i])[:80]!r} is neither RFC 3339 with an offset nor epoch seconds")
+            self.refuse(
+                ts == NO_TS, "bad_value", lambda i: f"{name} {str(raw[i])[:80]!r} is neither RFC 3339 with an offset nor epoch seconds"
+            )
         if int(ts.max()) > bounds.latest:
-            self.refuse(ts > bounds.latest, "future_timestamp", lambda i: f"{name} {rfc3339(int(ts[i]))} lies more than the allowed time ahead of the clock")
+            self.refuse(
+                ts > bounds.latest,
+                "future_timestamp",
+                lambda i: f"{name} {rfc3339(int(ts[i]))} lies more than the allowed time ahead of the clock",
+            )
         if lowest < bounds.oldest:
             self.refuse(ts < bounds.oldest, "too_old", lambda i: f"{name} {rfc3339(int(ts[i]))} is before {rfc3339(bounds.oldest)}")
 
@@ -209,7 +215,11 @@ def _fold(h: U64, *text: list[str]) -> U64:
     """Fold text columns in, skipping (but for one mark) those that are empty throughout."""
     for k, column in enumerate(text):
         mark = np.uint64(k + 1)
-        h = hash_text(column, mix(h, np.full(len(h), mark))) if any(column) else mix(mix(h, np.full(len(h), mark)), np.zeros(len(h), np.uint64))
+        h = (
+            hash_text(column, mix(h, np.full(len(h), mark)))
+            if any(column)
+            else mix(mix(h, np.full(len(h), mark)), np.zeros(len(h), np.uint64))
+        )
     return h
 
 
@@ -277,7 +287,9 @@ def fill_columns(book: str, rows: list[Fill], lines: I64, bounds: Bounds, run: s
     return c, refusals
 
 
-def decision_columns(book: str, rows: list[Decision], lines: I64, bounds: Bounds, run: str = "") -> tuple[DecisionColumns | None, list[Refusal]]:
+def decision_columns(
+    book: str, rows: list[Decision], lines: I64, bounds: Bounds, run: str = ""
+) -> tuple[DecisionColumns | None, list[Refusal]]:
     """Decisions of one block -> columns and refusals."""
     if not rows:
         return None, []
@@ -329,7 +341,14 @@ def decision_columns(book: str, rows: list[Decision], lines: I64, bounds: Bounds
 _POSITIVE = {"mark": ("price",), "split": ("ratio",), "order": ("quantity",)}
 _POSITIVE_IF_GIVEN = {"mark": ("bid", "ask"), "order": ("limit_price",), "position": ("average_price",)}
 _FINITE = {"funding": ("amount",), "position": ("quantity",), "balance": ("equity", "cash"), "transfer": ("amount",), "mark": ("volume",)}
-_REQUIRED = {("mark", "price"), ("split", "ratio"), ("funding", "amount"), ("position", "quantity"), ("balance", "equity"), ("transfer", "amount")}
+_REQUIRED = {
+    ("mark", "price"),
+    ("split", "ratio"),
+    ("funding", "amount"),
+    ("position", "quantity"),
+    ("balance", "equity"),
+    ("transfer", "amount"),
+}
 
 
 def _fault(kind: str, record: Rare) -> str | None:

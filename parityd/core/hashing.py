@@ -48,7 +48,12 @@ def _padded(values: list[str]) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
     length = np.fromiter(map(len, encoded), np.int64, n)
     width = int(length.max(initial=0))
     if width > _LONG:
-        short = [v if len(v.encode("utf-8", "surrogatepass")) <= _LONG else "\1" + hashlib.sha256(v.encode("utf-8", "surrogatepass")).hexdigest()[:40] for v in values]
+        short = [
+            v
+            if len(v.encode("utf-8", "surrogatepass")) <= _LONG
+            else "\1" + hashlib.sha256(v.encode("utf-8", "surrogatepass")).hexdigest()[:40]
+            for v in values
+        ]
         return _padded(short)
     words = max(1, -(-width // 8))
     out = np.zeros((n, words * 8), np.uint8)

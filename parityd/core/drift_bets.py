@@ -1,0 +1,120 @@
+"""The bets of the drift detectors: what each wins or loses on one conformal p-value.
+
+1. A bet is a density over the unit interval: it integrates to 1, so no betting on uniform p-values gains on average.
+2. Bets are laid for shifts (mean, slippage), for wider spread (scale) and for larger deviations (correlation), each in a normal
+   and a Student t (3 degrees) form, so that neither thin nor heavy tails are a blind spot.
+3. A bet is read from a table by binary exponent and mantissa, linear in between (relative error under 1e-6). Only exact operations
+   and IEEE products are used, so one p-value at a time and a whole column give the same bits.
+4. This room knows neither trades nor time.
+"""
+
+import math
+from collections.abc import Callable
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+
+P_FLOOR = 1e-6
+"""p-values are clipped to [P_FLOOR, 1 - P_FLOOR] before a bet is read."""
+
+_OCTAVES = 19
+_CELLS = 1024
+_HALF = _OCTAVES * _CELLS + 2
+_SQRT3 = math.sqrt(3.0)
+_STANDARD = NormalDist()
+
+
+def normal_quantile(p: float) -> float:
+    """Quantile of the standard normal law for 0 < p < 1 (Wichura 1988, to about 1e-15 relative)."""
+    return _STANDARD.inv_cdf(p)
+
+
+def t3_quantile(p: float) -> float:
+    """Quantile of Student's t with 3 degrees of freedom for 0 < p < 1, to about 1e-12 relative."""
+    if p == 0.5:
+        return 0.0
+    lower = float(_t3_lower(np.array([min(p, 1.0 - p)]))[0])
+    return lower if p < 0.5 else -lower
+
+
+def _t3_lower(tail: FloatArray) -> FloatArray:
+    """Lower quantiles for tails in (0, 0.5]: with t = -sqrt3 cot(psi/2) the law's tail is (psi - sin psi) / (2 pi), Kepler's equation."""
+    y = 2.0 * math.pi * tail
+    psi = np.minimum(np.cbrt(6.0 * y), math.pi)
+    for _ in range(12):
+        square = psi * psi
+        series = psi * square / 6.0 * (1 - square / 20 * (1 - square / 42 * (1 - square / 72 * (1 - square / 110 * (1 - square / 156)))))
+        left = np.where(psi < 0.5, series, psi - np.sin(psi))
+        psi = np.minimum(psi - (left - y) / (2.0 * np.sin(psi / 2.0) ** 2), math.pi)
+    return -_SQRT3 / np.tan(psi / 2.0)
+
+
+def _g(q: FloatArray) -> FloatArray:
+    return (1.0 + q * q / 3.0) ** -2.0
+
+
+def _shift_bets(z: FloatArray, q: FloatArray) -> list[FloatArray]:
+    normal = [np.exp(a * z - a * a / 2.0) for a in (0.6, 1.1, -0.6, -1.1)]
+    return [*normal, *(_g(q - c * _SQRT3) / _g(q) for c in (1.0, -1.0))]
+
+
+def _spread_bets(normal: tuple[float, ...], heavy: tuple[float, ...]) -> Callable[[FloatArray, FloatArray], list[FloatArray]]:
+    def bets(z: FloatArray, q: FloatArray) -> list[FloatArray]:
+        thin = [np.exp(z * z / 2.0 * (1.0 - 1.0 / (s * s))) / s for s in normal]
+        return [*thin, *(_g(q / s) / _g(q) / s for s in heavy)]
+
+    return bets
+
+
+class BetTable:
+    """All bets of a channel as functions of the p-value; `over` reads a column, `at` one value, with the same bits."""
+
+    def __init__(self, bets: Callable[[FloatArray, FloatArray], list[FloatArray]], *, upper_half: bool = False) -> None:
+        row = np.arange(_HALF)
+        tail = np.minimum(np.ldexp(0.5 + (row % _CELLS) / (2.0 * _CELLS), row // _CELLS - _OCTAVES), 0.5)
+        if upper_half:  # u = (1 + p) / 2: both ends of p lie in the upper half of u
+            below, above = _quantiles((1.0 - tail) / 2.0), _quantiles(tail / 2.0)
+            sides = [bets(-below[0], -below[1]), bets(-above[0], -above[1])]
+        else:
+            z, q = _quantiles(tail)
+            sides = [bets(z, q), bets(-z, -q)]
+        self.size = len(sides[0])
+        self._value = np.concatenate([np.column_stack(side) for side in sides])
+        self._slope = np.zeros_like(self._value)
+        self._slope[:-1] = self._value[1:] - self._value[:-1]
+
+    def over(self, p: FloatArray) -> FloatArray:
+        """Bets (len(p), size) on p-values within the clip."""
+        high = p >= 0.5
+        mantissa, exponent = np.frexp(np.where(high, 1.0 - p, p))
+        place = (mantissa - 0.5) * (2.0 * _CELLS)
+        cell = place.astype(np.int64)
+        row = (exponent.astype(np.int64) + _OCTAVES) * _CELLS + cell + np.where(high, _HALF, 0)
+        out: FloatArray = self._value[row] + (place - cell)[:, None] * self._slope[row]
+        return out
+
+    def at(self, p: float) -> list[float]:
+        """Bets on one p-value within the clip."""
+        high = p >= 0.5
+        mantissa, exponent = math.frexp(1.0 - p if high else p)
+        place = (mantissa - 0.5) * (2.0 * _CELLS)
+        cell = int(place)
+        row = (exponent + _OCTAVES) * _CELLS + cell + (_HALF if high else 0)
+        weight = place - cell
+        return [v + weight * s for v, s in zip(self._value[row].tolist(), self._slope[row].tolist(), strict=True)]
+
+
+def _quantiles(tail: FloatArray) -> tuple[FloatArray, FloatArray]:
+    return np.array([normal_quantile(v) for v in tail.tolist()]), _t3_lower(tail)
+
+
+SHIFT = BetTable(_shift_bets)
+"""Mean-type bets: normal shifts of +-0.6 and +-1.1 sd, t3 shifts of +-1 sd; even rows of the sign are in SHIFT_SIGNS."""
+SHIFT_SIGNS = (1, 1, -1, -1, 1, -1)
+SPREAD = BetTable(_spread_bets((1.5,), (1.5, 2.2)))
+"""Scale bets: wider by 1.5 (normal), by 1.5 and 2.2 (t3)."""
+DEVIATION = BetTable(_spread_bets((1.6, 2.4), (2.0,)), upper_half=True)
+"""Correlation bets, on the rank of the absolute deviation."""

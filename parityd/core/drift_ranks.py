@@ -1,0 +1,183 @@
+"""From a stream of numbers to conformal p-values: whitening, a growing reference, ranks with reproducible tie-breaking.
+
+1. e_n = x_n - phi x_{n-1}. phi is first estimated on 50 points, again on all calibration points, then frozen for the epoch; 0 unless
+   the lag-one correlation is significant, so that exchangeable data stay exactly exchangeable.
+2. p_n = (#{ref < e_n} + theta_n (1 + #{ref = e_n})) / (#ref + 1) against all earlier e of the epoch: iid uniform under exchangeability.
+3. theta_n is a hash of (strategy, epoch, key): reproducible in any process, independent of the data.
+4. Counts are integers, everything else is one IEEE operation at a time, and -0.0 is made 0.0: any cut of the stream gives the same bits.
+"""
+
+import math
+from array import array
+from bisect import bisect_left, bisect_right
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parityd.core.drift_bets import P_FLOOR
+
+FloatArray = NDArray[np.float64]
+KeyArray = NDArray[np.uint64]
+
+ARM = 50
+"""Points after which a stream may be bet on."""
+CALIBRATION = 200
+"""Points after which its whitening is frozen: full power."""
+FIRST_ERRORS, FROZEN_ERRORS = 1.0, 2.0
+"""Standard errors over which a lag-one correlation is whitened: lenient on the few points at arming (there too little whitening is the
+greater evil: it doubles the early false alarms of correlated streams), strict once frozen."""
+
+_WORD = (1 << 64) - 1
+_STEP, _MIX, _STIR = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
+_WIDE = 256
+_EARLIER = np.tri(_WIDE, k=-1, dtype=np.bool_)
+
+
+def salt_of(strategy: str, epoch: int) -> int:
+    """The 64-bit salt of a strategy's epoch."""
+    return int.from_bytes(blake2b(f"{epoch}\0{strategy}".encode(), digest_size=8, person=b"parityd.drift").digest(), "little")
+
+
+def theta(salt: int, key: int) -> float:
+    """A number in (0, 1) that is a function of the salt and the key alone."""
+    z = ((key ^ salt) + _STEP) & _WORD
+    z = ((z ^ (z >> 30)) * _MIX) & _WORD
+    z = ((z ^ (z >> 27)) * _STIR) & _WORD
+    return (((z ^ (z >> 31)) >> 12) + 0.5) * 2.0**-52
+
+
+def thetas(salt: int, keys: KeyArray) -> FloatArray:
+    """`theta` of a column of keys."""
+    z = (keys ^ np.uint64(salt)) + np.uint64(_STEP)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(_MIX)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(_STIR)
+    out: FloatArray = (((z ^ (z >> np.uint64(31))) >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
+    return out
+
+
+def whitening(x: FloatArray, *, errors: float) -> float:
+    """AR(1) coefficient of the whitening, a little more than the estimate on the points x; 0 if that is not over so many standard errors."""
+    m = len(x)
+    centre = np.median(x)
+    spread = 1.4826 * float(np.median(np.abs(x - centre)))
+    if spread == 0.0 or not math.isfinite(spread):
+        return 0.0
+    w = np.clip((x - centre) / spread, -3.0, 3.0)
+    w -= w.mean()
+    f = float((w[1:] * w[:-1]).sum() / (w * w).sum())
+    f += (1.0 + 3.0 * f) / m
+    return min(f + 0.5 / math.sqrt(m), 0.9) if f > errors / math.sqrt(m) else 0.0
+
+
+class Ranks:
+    """One stream of an epoch: its reference, and for each of its points the value in bps, the key and the p-value (NaN before arming)."""
+
+    def __init__(self, *, salt: int, absolute: bool = False, calibration: int = CALIBRATION) -> None:
+        self.salt, self.absolute, self.calibration = salt, absolute, calibration
+        self.phi = 0.0
+        self.keys, self.bps, self.p = array("Q"), array("d"), array("d")
+        self._inputs = array("d")
+        self._last = math.nan
+        self._reference = array("d")
+
+    def __len__(self) -> int:
+        return len(self.bps)
+
+    @property
+    def armed(self) -> bool:
+        """Whether points get p-values."""
+        return len(self.bps) >= ARM
+
+    @property
+    def room(self) -> int:
+        """Points that may be given at once: up to the next estimate of phi."""
+        n = len(self.bps)
+        return ARM - n if n < ARM else self.calibration - n if n < self.calibration else _WORD
+
+    def add(self, key: int, x: float, bps: float) -> bool:
+        """Take one point; True if that changed the whitening (evidence under the old one no longer counts)."""
+        if self.armed:
+            e = (x - self.phi * self._last if self.phi else x) + 0.0
+            self.p.append(self._rank(theta(self.salt, key), abs(e) if self.absolute else e))
+        else:
+            self.p.append(math.nan)
+        if len(self.bps) < self.calibration:
+            self._inputs.append(x)
+        self.keys.append(key)
+        self.bps.append(bps)
+        self._last = x
+        return self._settle()
+
+    def extend(self, keys: KeyArray, x: FloatArray, bps: FloatArray) -> bool:
+        """Take at most `room` points; as `add`."""
+        if self.armed:
+            e = (x - self.phi * np.append(self._last, x[:-1]) if self.phi else x) + 0.0
+            p = self._rank_all(thetas(self.salt, keys), np.abs(e) if self.absolute else e)
+        else:
+            p = np.full(len(x), math.nan)
+        if len(self.bps) < self.calibration:
+            self._inputs.frombytes(x.tobytes())
+        self.p.frombytes(p.tobytes())
+        self.keys.frombytes(keys.tobytes())
+        self.bps.frombytes(bps.tobytes())
+        self._last = float(x[-1])
+        return self._settle()
+
+    def _settle(self) -> bool:
+        n = len(self.bps)
+        if n not in {ARM, self.calibration}:
+            return False
+        x = np.array(self._inputs)
+        before, self.phi = self.phi, whitening(x, errors=FIRST_ERRORS if n == ARM else FROZEN_ERRORS)
+        if n != ARM and self.phi == before:
+            return False
+        e = (x[1:] - self.phi * x[:-1] if self.phi else x) + 0.0
+        self._reference = array("d", np.sort(np.abs(e) if self.absolute else e).tobytes())
+        return n != ARM
+
+    def _rank(self, toss: float, e: float) -> float:
+        reference = self._reference
+        less = bisect_left(reference, e)
+        upto = bisect_right(reference, e, less)
+        p = (less + toss * (1 + (upto - less))) / (len(reference) + 1)
+        reference.insert(upto, e)
+        return min(max(p, P_FLOOR), 1.0 - P_FLOOR)
+
+    def _rank_all(self, toss: FloatArray, e: FloatArray) -> FloatArray:
+        out = np.empty(len(e))
+        reference = np.array(self._reference)
+        for start in range(0, len(e), _WIDE):
+            part = e[start : start + _WIDE]
+            width = len(part)
+            ordered = np.sort(part)
+            earlier = _EARLIER[:width, :width]
+            low = reference.searchsorted(part, "left")
+            equal = reference.searchsorted(part, "right") - low
+            less = low + np.count_nonzero((part < part[:, None]) & earlier, axis=1)
+            if (ordered[1:] == ordered[:-1]).any():
+                equal += np.count_nonzero((part == part[:, None]) & earlier, axis=1)
+            size = len(reference) + 1 + np.arange(width)
+            out[start : start + width] = (less + toss[start : start + width] * (1 + equal)) / size
+            reference = np.sort(np.concatenate([reference, ordered]), kind="stable")
+        self._reference = array("d", reference.tobytes())
+        return np.minimum(np.maximum(out, P_FLOOR), 1.0 - P_FLOOR)
+
+    def state(self) -> dict[str, Any]:
+        """Everything but the constants, in plain types."""
+        columns: dict[str, array[Any]] = {
+            "keys": self.keys,
+            "bps": self.bps,
+            "p": self.p,
+            "inputs": self._inputs,
+            "reference": self._reference,
+        }
+        return {"phi": self.phi, "last": self._last, **{name: column.tobytes() for name, column in columns.items()}}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Take over what `state` gave."""
+        self.phi, self._last = state["phi"], state["last"]
+        self.keys = array("Q", state["keys"])
+        self.bps, self.p = array("d", state["bps"]), array("d", state["p"])
+        self._inputs, self._reference = array("d", state["inputs"]), array("d", state["reference"])

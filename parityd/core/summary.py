@@ -1,0 +1,198 @@
+"""What the rows of a stretch of time add up to: the sums from which every measure of MATH 2 and 3 is taken.
+
+1. A summary is additive: of two stretches it is the sum of both. A shelf's is kept; only shelves that a window's edge or a watermark cuts are
+   summed anew from their rows.
+2. Rows fall into four classes, because they settle differently: joined by id (at once), joined by time (both watermarks), backtest
+   only (the live watermark or the grace), live only (the backtest's).
+3. Suspect rows count as matched and are in no sum. Parts, intents and tombstones are nowhere.
+4. What depends on the price at the end is kept per symbol as coefficients of it.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parityd.core.rows import AMBIGUOUS, BY_DECISION, BY_FILL, BY_ID, DEAD, MAKER, PART, SLIP_ALONE, SUPPRESSED, SUSPECT, TIMING_ALONE, Rows
+
+F64 = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+ID, TIMED, B_ONLY, L_ONLY = range(4)
+
+FIELDS = (
+    "matched", "missed", "unexpected", "suppressed", "suspect", "ambiguous", "by_id", "by_decision", "by_fill", "unpriced",
+    "n", "d", "d2", "w", "wd", "wd2", "fee_bps", "timing_ms", "timing_n",
+    "N", "LN", "data", "timing", "slip", "impact", "fee", "data_n", "timing_c", "slip_c", "impact_n",
+    "slip_alone", "slip_alone_x", "slip_alone_n", "timing_alone", "timing_alone_x", "timing_alone_n", "x", "merged_money", "exec_money",
+)  # fmt: skip
+AT = {name: k for k, name in enumerate(FIELDS)}
+# per symbol: sizing and model as coefficients of m_T, what parityd's own actions took away, and signed quantities
+PER_SYMBOL = ("sizing_a", "sizing_b", "model_a", "model_b", "action_a", "action_b", "q_allowed", "q_full", "q_live")
+SYM_AT = {name: k for k, name in enumerate(PER_SYMBOL)}
+
+
+class Summary:
+    """Sums of one stretch; `s` has shape (FIELDS,), `sym` maps a symbol's code to shape (PER_SYMBOL,)."""
+
+    __slots__ = ("latest", "latency", "newest", "peak", "peak_w", "s", "sym")
+
+    def __init__(self) -> None:
+        self.s: F64 = np.zeros(len(FIELDS))
+        self.peak = 0.0  # the d of largest absolute value, signed
+        self.peak_w = 0.0
+        self.sym: dict[int, F64] = {}
+        self.latest: dict[int, int] = {}  # newest trade time of each symbol
+        self.newest = -(2**63)
+        self.latency: list[F64] = []
+
+    def __getitem__(self, name: str) -> float:
+        return float(self.s[AT[name]])
+
+    def add(self, other: "Summary") -> None:
+        self.s = self.s + other.s
+        if abs(other.peak) > abs(self.peak):
+            self.peak, self.peak_w = other.peak, other.peak_w
+        for k, v in other.sym.items():
+            self.sym[k] = self.sym[k] + v if k in self.sym else v
+        for k, t in other.latest.items():
+            if t > self.latest.get(k, -(2**63)):
+                self.latest[k] = t
+        self.newest = max(self.newest, other.newest)
+        self.latency += other.latency
+
+    @property
+    def settled(self) -> int:
+        """Settled executions: matched, missed and unexpected."""
+        return int(self.s[0] + self.s[1] + self.s[2])
+
+
+def classes(rows: Rows) -> tuple[Mask, Mask, Mask, Mask]:
+    """Which of the living rows are joined by id, joined by time, backtest only, live only."""
+    alive = (rows["flags"] & (DEAD | PART)) == 0
+    b = alive & (rows["bkey"] != 0) & (rows["b_q"] > 0)
+    l = alive & (rows["lkey"] != 0) & (rows["l_q"] > 0)  # noqa: E741
+    both = b & l
+    by_id = both & (rows["how"] == BY_ID)
+    return by_id, both & ~by_id, b & ~l, l & ~b
+
+
+def summarise(rows: Rows) -> Summary:
+    """Sum the given rows (already chosen: settled, of one window)."""
+    out = Summary()
+    if len(rows) == 0:
+        return out
+    s = out.s
+    flags = rows["flags"]
+    b, l = (rows["bkey"] != 0) & (rows["b_q"] > 0), (rows["lkey"] != 0) & (rows["l_q"] > 0)  # noqa: E741
+    suppressed, suspect = (flags & SUPPRESSED) != 0, (flags & SUSPECT) != 0
+    matched = b & l & ~suppressed
+    s[AT["matched"]] = matched.sum()
+    s[AT["missed"]] = (b & ~l & ~suppressed).sum()
+    s[AT["unexpected"]] = (l & ~b).sum()
+    s[AT["suppressed"]] = suppressed.sum()
+    s[AT["suspect"]] = suspect.sum()
+    s[AT["ambiguous"]] = (matched & ((flags & AMBIGUOUS) != 0)).sum()
+    for name, how in (("by_id", BY_ID), ("by_decision", BY_DECISION), ("by_fill", BY_FILL)):
+        s[AT[name]] = (matched & (rows["how"] == how)).sum()
+    s[AT["unpriced"]] = rows["unpriced"].sum()
+    out.newest = int(rows["t"].max())
+    _measures(out, rows[matched & ~suspect])
+    live_only = (l & ~b) | (l & suppressed)
+    one = rows[(b & ~l & ~suppressed) | live_only]
+    s[AT["N"]] += np.nansum(one["n"])
+    s[AT["LN"]] += np.nansum(one["ln"])
+    _per_symbol(out, rows[~suspect], live_only[~suspect])
+    return out
+
+
+def _measures(out: Summary, r: Rows) -> None:
+    if len(r) == 0:
+        return
+    s = out.s
+    d, w, x = r["d"], r["n"], r["x"]
+    top = int(np.abs(d).argmax())
+    out.peak, out.peak_w = float(d[top]), float(w[top])
+    for name, v in (("n", float(len(r))), ("d", d.sum()), ("d2", (d * d).sum()), ("w", w.sum()), ("wd", (w * d).sum()), ("wd2", (w * d * d).sum()),
+                    ("fee_bps", r["fee_bps"].sum()), ("timing_ms", np.nansum(r["timing_ms"])), ("timing_n", (~np.isnan(r["timing_ms"])).sum()),
+                    ("N", w.sum()), ("LN", r["ln"].sum()), ("x", x.sum()), ("fee", r["fee"].sum())):  # fmt: skip
+        s[AT[name]] += v
+    for name, count in (("data", "data_n"), ("timing", "timing_c"), ("slip", "slip_c"), ("impact", "impact_n")):
+        known = ~np.isnan(r[name])
+        s[AT[name]] += r[name][known].sum()
+        s[AT[count]] += known.sum()
+    alone = (r["flags"] & SLIP_ALONE) != 0
+    slow = (r["flags"] & TIMING_ALONE) != 0
+    for name, mask, column in (("slip_alone", alone, "slip"), ("timing_alone", slow, "timing")):
+        s[AT[name]] += r[column][mask].sum()
+        s[AT[name + "_x"]] += x[mask].sum()
+        s[AT[name + "_n"]] += mask.sum()
+    s[AT["exec_money"]] += (x * d / 1e4 + r["fee"]).sum()
+    s[AT["merged_money"]] += r["slip"][~alone].sum()
+    waits = r["latency"][((r["flags"] & MAKER) == 0) & ~np.isnan(r["latency"])]
+    if len(waits):
+        out.latency.append(waits.copy())
+
+
+def _per_symbol(out: Summary, r: Rows, live_only: Mask) -> None:
+    codes, place = np.unique(r["sym"], return_inverse=True)
+    if len(codes) == 0:
+        return
+    m = len(codes)
+    sign = r["side"].astype(np.float64)
+    suppressed = (r["flags"] & SUPPRESSED) != 0
+    b, l = (r["bkey"] != 0) & (r["b_q"] > 0), (r["lkey"] != 0) & (r["l_q"] > 0)  # noqa: E741
+    both = b & l & ~suppressed
+    bq, bn, bf = np.where(b, r["b_q"], 0.0), np.where(b, r["b_not"], 0.0), np.where(b, r["b_fee"], 0.0)
+    rest = 1.0 - r["alpha"]
+    oa, ob = np.nan_to_num(r["oa"]), np.nan_to_num(r["ob"])
+    columns = (
+        np.where(both, oa, 0.0), np.where(both, ob, 0.0), np.where(both, 0.0, oa), np.where(both, 0.0, ob),
+        rest * sign * bq, -rest * (sign * bn + bf), r["alpha"] * sign * bq, sign * bq, np.where(l, sign * r["l_q"], 0.0),
+    )  # fmt: skip
+    table = np.stack([np.bincount(place, c, m) for c in columns], axis=1)
+    newest = np.full(m, -(2**63))
+    np.maximum.at(newest, place, r["t"])
+    out.sym = {int(c): table[k] for k, c in enumerate(codes)}
+    out.latest = {int(c): int(newest[k]) for k, c in enumerate(codes)}
+
+
+def total(parts: Iterable[Summary]) -> Summary:
+    """The sum of many summaries, in one pass."""
+    parts = list(parts)
+    out = Summary()
+    if not parts:
+        return out
+    if len(parts) > 1:
+        out.s = np.sum([p.s for p in parts], axis=0)
+    else:
+        out.s = parts[0].s.copy()
+    for p in parts:
+        if abs(p.peak) > abs(out.peak):
+            out.peak, out.peak_w = p.peak, p.peak_w
+        for k, v in p.sym.items():
+            out.sym[k] = out.sym[k] + v if k in out.sym else v
+        for k, t in p.latest.items():
+            if t > out.latest.get(k, -(2**63)):
+                out.latest[k] = t
+        out.newest = max(out.newest, p.newest)
+        out.latency += p.latency
+    return out
+
+
+class ShelfSummary:
+    """The four classes of one shelf, with the span of trade times of each."""
+
+    __slots__ = ("parts", "spans")
+
+    def __init__(self, rows: Rows) -> None:
+        self.parts: list[Summary] = []
+        self.spans: list[tuple[int, int]] = []
+        for mask in classes(rows):
+            chosen = rows[mask]
+            self.parts.append(summarise(chosen))
+            self.spans.append((int(chosen["t"].min()), int(chosen["t"].max())) if len(chosen) else (0, 0))
+
+    @property
+    def counts(self) -> list[int]:
+        return [p.settled + int(p["suppressed"]) for p in self.parts]

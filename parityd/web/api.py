@@ -1,0 +1,320 @@
+"""The HTTP face: routes, what a request may ask, and who answers it where.
+
+1. Nothing here changes anything: GET and HEAD alone; every other method is 405.
+2. What is at hand answers on the loop; whatever blocks or renders goes to threads of its own, and after 5 s the answer is a 503.
+3. A page is rendered once for all who ask within a second.
+4. At most 50 event streams; each ends after 10 minutes and the browser comes back by itself.
+5. What a request says is checked before the desk hears of it; a name that no strategy can have is simply not found.
+"""
+
+import asyncio
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date
+from typing import Any, TypeVar
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from parityd.web import openapi, pages, report_page
+from parityd.web.desk import Desk
+from parityd.web.metrics import CONTENT_TYPE, Metrics
+from parityd.web.problems import Guarded, as_json, problem
+
+T = TypeVar("T")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._:@-]{0,63}\Z", re.ASCII)
+DAY = re.compile(r"\d{4}-\d{2}-\d{2}\Z", re.ASCII)
+MAX_LIMIT, DEFAULT_LIMIT, MAX_CURSOR = 1000, 100, 512
+MAX_STREAMS, STREAM_SECONDS = 50, 600.0
+ANSWER_WITHIN, PAGE_KEEPS = 5.0, 1.0
+STREAM_PATH = "/events"
+HTML = "text/html; charset=utf-8"
+STATIC = {"page.css": "text/css; charset=utf-8", "page.js": "text/javascript; charset=utf-8", "icon.svg": "image/svg+xml"}
+
+
+class Web:
+    """The ASGI application over a desk. `close` gives its threads back."""
+
+    def __init__(self, desk: Desk, metrics: Metrics, *, answer_within: float = ANSWER_WITHIN) -> None:
+        self.desk, self.metrics, self._within = desk, metrics, answer_within
+        self._threads = ThreadPoolExecutor(4, "web")
+        self._kept: dict[str, tuple[float, asyncio.Task[bytes | None]]] = {}
+        self._streams = 0
+        self._static = {name: (pages.static(name), kind) for name, kind in STATIC.items()}
+        handlers: dict[Any, Any] = {HTTPException: _refused, Exception: _broken}
+        app = Starlette(routes=self._routes(), exception_handlers=handlers)
+        app.router.redirect_slashes = False
+        self._app = Guarded(app)
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await self._app(scope, receive, send)
+
+    def _routes(self) -> list[Route]:
+        table: dict[str, Callable[[Request], Awaitable[Response]]] = {
+            "/healthz": self._health,
+            "/readyz": self._ready,
+            "/metrics": self._metrics,
+            "/api/v1/status": self._status,
+            "/api/v1/strategies/{name}": self._strategy,
+            "/api/v1/trades": self._trades,
+            "/api/v1/reports": self._reports,
+            "/api/v1/reports/{day}": self._report,
+            "/openapi.json": self._openapi,
+            STREAM_PATH: self._events,
+            "/": self._page,
+            "/strategies/{name}": self._strategy_page,
+            "/reports": self._reports_page,
+            "/reports/{day}": self._report_page,
+            "/static/{name}": self._file,
+        }
+        return [Route(path, self._bounded(answer) if path != STREAM_PATH else answer, methods=["GET"]) for path, answer in table.items()]
+
+    def _bounded(self, answer: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+        async def within(request: Request) -> Response:
+            try:
+                async with asyncio.timeout(self._within):
+                    return await answer(request)
+            except TimeoutError:
+                return problem(503, f"no answer within {self._within:g} s", {"retry-after": "5"})
+
+        return within
+
+    async def _threaded(self, call: Callable[..., T], *args: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call, *args)
+
+    async def _shared(self, key: str, make: Callable[[], bytes | None]) -> bytes | None:
+        """What `make` renders, shared by all who ask for `key` within a second."""
+        now = asyncio.get_running_loop().time()
+        kept = self._kept.get(key)
+        if kept is None or kept[0] <= now:
+            if len(self._kept) > 64:
+                self._kept = {k: v for k, v in self._kept.items() if v[0] > now}
+            kept = (now + PAGE_KEEPS, asyncio.create_task(self._threaded(make)))
+            self._kept[key] = kept
+        return await asyncio.shield(kept[1])
+
+    # ---- machines ----------------------------------------------------------------------------------------------------------
+
+    async def _health(self, _: Request) -> Response:
+        return _json({"status": "ok"})
+
+    async def _ready(self, _: Request) -> Response:
+        reasons = self.desk.not_ready()
+        if reasons:
+            return problem(503, "; ".join(reasons), ready=False, reasons=reasons)
+        return _json({"ready": True, "reasons": []})
+
+    async def _metrics(self, _: Request) -> Response:
+        return Response(self.metrics.render(), headers={"content-type": CONTENT_TYPE})
+
+    async def _status(self, _: Request) -> Response:
+        def content() -> bytes:
+            return as_json(
+                {
+                    "schema": "parityd/status/1",
+                    "now": pages.instant(self.desk.now()),
+                    "not_ready": self.desk.not_ready(),
+                    **self.desk.status(),
+                    "override": self.desk.override(),
+                    "action": self.desk.action(),
+                }
+            )
+
+        return _json_bytes(await self._shared("status", content))
+
+    async def _strategy(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        found = self.desk.strategy(name) if NAME.match(name) else None
+        if found is None:
+            return problem(404, f"no strategy {name!r}")
+        return _json_bytes(await self._threaded(as_json, {"strategy": name, **found}))
+
+    async def _trades(self, request: Request) -> Response:
+        asked = _Asked(request)
+        strategy, day, limit, cursor = asked.strategy(), asked.day(), asked.limit(), asked.cursor()
+        if asked.wrong:
+            return problem(400, "; ".join(asked.wrong), errors=asked.wrong)
+
+        def content() -> bytes:
+            rows, following = self.desk.trades(strategy, day, limit, cursor)
+            return as_json({"trades": rows, "next_cursor": following})
+
+        try:
+            return _json_bytes(await self._threaded(content))
+        except ValueError as e:
+            return problem(400, f"cursor: {e}")
+
+    async def _reports(self, _: Request) -> Response:
+        return _json_bytes(await self._threaded(lambda: as_json({"reports": self.desk.report_days()})))
+
+    async def _report(self, request: Request) -> Response:
+        day = _day_of(request)
+
+        def content() -> bytes | None:
+            report = self.desk.report(day)
+            return None if report is None else as_json(report)
+
+        body = await self._threaded(content)
+        return _json_bytes(body) if body is not None else _no_report(day)
+
+    async def _openapi(self, _: Request) -> Response:
+        return _json(openapi.document(str(self.desk.status().get("version") or "0")))
+
+    async def _events(self, _: Request) -> Response:
+        if self._streams >= MAX_STREAMS:
+            return problem(503, f"{MAX_STREAMS} event streams are open, which is the most there may be", {"retry-after": "30"})
+        self._streams += 1
+        return _Stream(self._told(), self._left)
+
+    def _left(self) -> None:
+        self._streams -= 1
+
+    async def _told(self) -> AsyncIterator[bytes]:
+        loop = asyncio.get_running_loop()
+        end = loop.time() + STREAM_SECONDS
+        yield b"retry: 2000\n\n"
+        source = self.desk.subscribe()
+        try:
+            async for event in source:
+                kind = b"heartbeat" if event.get("type") == "heartbeat" else b"change"
+                yield b"event: %s\ndata: %s\n\n" % (kind, as_json(event))
+                if loop.time() >= end:
+                    return
+        finally:
+            if isinstance(source, AsyncGenerator):
+                await source.aclose()
+
+    # ---- people ------------------------------------------------------------------------------------------------------------
+
+    async def _page(self, request: Request) -> Response:
+        everything = request.query_params.get("show") == "all"
+        return _html(await self._shared(f"/{everything}", lambda: pages.status_page(self.desk, everything=everything)))
+
+    async def _strategy_page(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        if not NAME.match(name):
+            return problem(404, f"no strategy {name!r}")
+        body = await self._shared(f"/strategies/{name}", lambda: pages.strategy_page(self.desk, name))
+        return _html(body) if body is not None else problem(404, f"no strategy {name!r}")
+
+    async def _reports_page(self, _: Request) -> Response:
+        return _html(await self._shared("/reports", lambda: pages.reports_page(self.desk)))
+
+    async def _report_page(self, request: Request) -> Response:
+        day = _day_of(request)
+        body = await self._threaded(self.desk.report_html, day)
+        if body is None:
+            return _no_report(day)
+        return Response(body, media_type=HTML, headers={"content-security-policy": await self._threaded(report_page.policy, body)})
+
+    async def _file(self, request: Request) -> Response:
+        found = self._static.get(request.path_params["name"])
+        if found is None:
+            return problem(404, "no such file")
+        return Response(found[0], headers={"content-type": found[1], "cache-control": "max-age=300"})
+
+
+class _Stream(StreamingResponse):
+    """Server-sent events that give their place back however they end."""
+
+    def __init__(self, events: AsyncIterator[bytes], ended: Callable[[], None]) -> None:
+        super().__init__(events, headers={"content-type": "text/event-stream; charset=utf-8", "x-accel-buffering": "no"})
+        self._ended = ended
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._ended()
+
+
+class _Asked:
+    """The query of a request; what is wrong with it is collected, not raised. An empty value is an absent one."""
+
+    def __init__(self, request: Request) -> None:
+        self.wrong: list[str] = []
+        self._given: dict[str, str] = {}
+        for key, value in request.query_params.multi_items():
+            if key not in ("strategy", "day", "limit", "cursor"):
+                self.wrong.append(f"{key[:64]}: unknown parameter")
+            elif key in self._given:
+                self.wrong.append(f"{key}: given twice")
+            else:
+                self._given[key] = value
+
+    def strategy(self) -> str | None:
+        value = self._given.get("strategy") or None
+        if value is not None and not NAME.match(value):
+            self.wrong.append("strategy: no name of a strategy")
+        return value
+
+    def day(self) -> str | None:
+        value = self._given.get("day") or None
+        if value is not None and not is_day(value):
+            self.wrong.append("day: expected YYYY-MM-DD")
+        return value
+
+    def limit(self) -> int:
+        value = self._given.get("limit") or str(DEFAULT_LIMIT)
+        if not re.fullmatch(r"[0-9]{1,9}", value) or not 1 <= int(value) <= MAX_LIMIT:
+            self.wrong.append(f"limit: expected a whole number from 1 to {MAX_LIMIT}")
+            return DEFAULT_LIMIT
+        return int(value)
+
+    def cursor(self) -> str | None:
+        value = self._given.get("cursor") or None
+        if value is not None and (len(value) > MAX_CURSOR or not value.isprintable() or not value.isascii()):
+            self.wrong.append("cursor: none of ours")
+        return value
+
+
+def is_day(text: str) -> bool:
+    """Whether a text is a UTC day, `YYYY-MM-DD`."""
+    if not DAY.match(text):
+        return False
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _day_of(request: Request) -> str:
+    day = str(request.path_params["day"])
+    if not is_day(day):
+        raise HTTPException(400, "day: expected YYYY-MM-DD")
+    return day
+
+
+def _json(content: Any) -> Response:
+    return _json_bytes(as_json(content))
+
+
+def _json_bytes(body: bytes | None) -> Response:
+    return Response(body, media_type="application/json")
+
+
+def _html(body: bytes | None) -> Response:
+    return Response(body, media_type=HTML)
+
+
+def _no_report(day: str) -> Response:
+    return problem(404, f"no report of {day}")
+
+
+async def _refused(_: Request, exc: HTTPException) -> Response:
+    detail = {404: "no such page", 405: "this service is read-only: GET and HEAD alone"}.get(exc.status_code, exc.detail)
+    return problem(exc.status_code, detail, dict(exc.headers or {}))
+
+
+async def _broken(_: Request, exc: Exception) -> Response:
+    return problem(500, f"{type(exc).__name__}: the log has the rest")

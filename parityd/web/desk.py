@@ -1,0 +1,68 @@
+"""What the web asks of the daemon: one protocol, plain content in, nothing back.
+
+1. The web reads and never writes: every call answers with content that the caller may keep and that nobody changes afterwards.
+2. `now`, `not_ready`, `action`, `override`, `status` and `strategy` answer at once from memory; `trades` and the reports may block
+   and are called in a thread.
+3. A key that is absent or None was not measured and is shown as such; nothing is computed here from other keys.
+4. Times are ns since 1970 (`now`) or RFC 3339 text (in content); a series point may carry either, or epoch seconds.
+
+Content of `status()`, each key optional: `version instance started_at uptime_seconds advisory last_check last_report` (times as text),
+`lag` and `backlog` (`{book: seconds}`, `{book: files}`), `watermarks` (`{book: time}`), `free_bytes`, `degraded` (list of sentences),
+`halts` (list of `{name, strategy, since}`), `commands` (list of `{strategy, command, operator, reason, expires_at, size_multiplier}`),
+`last_actions` (list, newest first, of `{ts, strategy, from, to, reason}`), `refused` (`{code: n}`).
+
+Content of `strategy(name)`: its entry of `action()` plus `recent`, a dict of the chart series that `charts.py` names.
+"""
+
+from collections.abc import AsyncIterator
+from typing import Any, Protocol
+
+Content = dict[str, Any]
+
+
+class Desk(Protocol):
+    """The daemon as its readers see it."""
+
+    def now(self) -> int:
+        """Wall time, ns."""
+        ...
+
+    def not_ready(self) -> list[str]:
+        """Why the daemon is not ready, one sentence each; [] = ready."""
+        ...
+
+    def action(self) -> Content:
+        """The content of `parity_action.json` as it stands."""
+        ...
+
+    def override(self) -> Content:
+        """The content of `trading_override.json` as it stands; {} before the first publication."""
+        ...
+
+    def status(self) -> Content:
+        """Lag, backlog, uptime, commands in force and last actions, as the module says."""
+        ...
+
+    def strategy(self, name: str) -> Content | None:
+        """One strategy's entry with its recent series; None where there is no such strategy."""
+        ...
+
+    def trades(self, strategy: str | None, day: str | None, limit: int, cursor: str | None) -> tuple[list[Content], str | None]:
+        """Trades, newest first, and the cursor of the next page or None. Blocks. ValueError: no cursor of ours."""
+        ...
+
+    def report_days(self) -> list[Content]:
+        """The reports at hand, newest first: `{day, revision, generated_at, headline}`. Blocks."""
+        ...
+
+    def report(self, day: str) -> Content | None:
+        """The report of a UTC day as JSON content. Blocks."""
+        ...
+
+    def report_html(self, day: str) -> bytes | None:
+        """The report of a UTC day as it was written. Blocks."""
+        ...
+
+    def subscribe(self) -> AsyncIterator[Content]:
+        """`{"type": "change", ...}` at once when something changed, `{"type": "heartbeat"}` every few seconds otherwise."""
+        ...
