@@ -54,7 +54,8 @@ def explain(problem: ValidationError, model: Model, layers: list[Layer], file: P
         text = f"{_place(cause.keys, layers, file)}{cause}"
     else:
         path = _leaf_of(model, first["loc"])
-        why = _WHY.get(first["type"], first["msg"].removeprefix("Value error, ")).format(**_readable(model, first.get("ctx", {}), path))
+        known = _WHY.get(first["type"])
+        why = known.format(**_readable(model, first.get("ctx", {}), path)) if known else first["msg"].removeprefix("Value error, ")
         info = field_of(model, path)
         secret = info is not None and "secret" in (kind_word(info) or "")
         given = "" if secret or first["type"] == "missing" else f" = {_brief(first['input'])}"

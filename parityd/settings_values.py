@@ -25,7 +25,8 @@ _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw])", re.ASCII)
 _LONGEST = 100 * 365 * 86_400.0
 _SIZE_UNITS = {"": 1, "B": 1}
 _SIZE_UNITS |= {f"{p}iB": 1024**n for n, p in enumerate("KMGT", 1)} | {f"{p}B": 1000**n for n, p in enumerate(("k", "M", "G", "T"), 1)}
-_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([A-Za-z]*)", re.ASCII)
+_LARGEST = 2**60
+_SIZE = re.compile(r"(\d{1,19}(?:\.\d{1,9})?) ?([A-Za-z]*)", re.ASCII)
 _CLOCK_TIME = re.compile(r"([01]\d|2[0-3]):([0-5]\d)(?::([0-5]\d))?", re.ASCII)
 FOREVER = "forever"
 MASK = "********"
@@ -41,9 +42,7 @@ class Kind:
 def parse_duration(value: object) -> float:
     """Seconds of "90s", "15m", "36h", "2d", "1h30m"; ValueError where it is none."""
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _LONGEST:
-        raise ValueError(  # noqa: TRY004 - what the library collects
-            f'must be a duration in quotes with its unit, such as "{value:g}s" or "15m"'
-        )
+        raise ValueError(f'must be a duration in quotes with its unit, such as "{value:g}s" or "15m"')
     if not isinstance(value, str):
         raise ValueError('must be a duration in quotes, such as "90s", "15m", "36h" or "2d"')  # noqa: TRY004
     text = value.strip()
@@ -76,12 +75,15 @@ def _parse_keep(value: object) -> float:
 
 def parse_size(value: object) -> int:
     """Bytes of 1048576, "64KiB", "1.5 GiB", "500MB"; ValueError where it is none."""
-    if isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(value, int) and not isinstance(value, bool) and value <= _LARGEST:
         return value
     found = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
     if found is None or found[2] not in _SIZE_UNITS:
         raise ValueError('must be a size in bytes or such as "64KiB", "16MiB" or "1GiB"')
-    return round(Fraction(found[1]) * _SIZE_UNITS[found[2]])
+    size = round(Fraction(found[1]) * _SIZE_UNITS[found[2]])
+    if size > _LARGEST:
+        raise ValueError("must be a size of at most 1048576TiB")
+    return size
 
 
 def format_size(size: int) -> str:
@@ -144,7 +146,9 @@ def _mask(value: SecretStr) -> str:
 _SHOW_DURATION = PlainSerializer(format_duration, return_type=str, when_used="json")
 Duration = Annotated[float, BeforeValidator(parse_duration), _SHOW_DURATION, Kind("duration")]
 Keep = Annotated[float, BeforeValidator(_parse_keep), _SHOW_DURATION, Kind('duration or "forever"')]
-Size = Annotated[int, BeforeValidator(parse_size), PlainSerializer(format_size, return_type=str, when_used="json"), Kind("size")]
+Size = Annotated[
+    int, BeforeValidator(parse_size), Field(ge=0), PlainSerializer(format_size, return_type=str, when_used="json"), Kind("size")
+]
 TimeOfDay = Annotated[
     dt.time,
     BeforeValidator(_parse_clock_time),
@@ -158,6 +162,6 @@ NoticeUrl = Annotated[
 ]
 Share = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False), Kind("share, 0 to 1")]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False), Kind("number")]
-Count = Annotated[int, Field(ge=1), Kind("count")]
+Count = Annotated[int, Field(ge=1, le=1_000_000_000), Kind("count")]
 Text = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]+$"), Kind("text")]
 as_tuple = BeforeValidator(_as_tuple)

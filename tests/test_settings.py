@@ -136,6 +136,7 @@ def test_credentials_stand_in_where_nothing_else_is_said(tmp_path, read):
         ('[overrides]\nallowed_users = ["no-such-user-here"]', ["overrides.allowed_users", "no-such-user-here"]),
         ('[overrides]\nallowed_signers = "/nonexistent/signers"', ["overrides.allowed_signers", "/nonexistent/signers"]),
         ('[limits]\nline = "3 bananas"', ["limits.line", "64KiB"]),
+        ("[limits]\nmin_free = -1", ["limits.min_free", "at least 0"]),
         ('[retention]\narchive = "1d"', ["retention.archive", "35d"]),
         ('[sources.desk]\nbook = "live"', ["sources.desk.path", "needed"]),
         ('[sources.desk]\npath = "x"\ntimezone = "Mars/Olympus"', ["sources.desk.timezone", "Mars/Olympus"]),

@@ -7,7 +7,9 @@
    duplicates, with other contents a conflict. Both are made from names, never from codes.
 """
 
+import math
 import re
+import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Self
@@ -17,7 +19,7 @@ from numpy.typing import NDArray
 
 from parityd.core.hashing import U64, hash_numbers, hash_text, mix, plain, seed
 from parityd.core.instants import I64, parse_time, parse_times, rfc3339
-from parityd.core.records import NO_TS, Decision, Fill, Line, Rare, Refusal, Run
+from parityd.core.records import ABSENT_BITS, NAN, NO_TS, Decision, Fill, Line, Rare, Refusal, Run, is_absent
 
 F64 = NDArray[np.float64]
 I32 = NDArray[np.int32]
@@ -31,6 +33,7 @@ _SIDES = {"buy": 1, "sell": -1, "": 0, None: 0}
 _ACTIONS = {"buy": BUY, "sell": SELL, "close": CLOSE, "hold": HOLD}
 _LIQUIDITY = {"": 0, None: 0, "maker": 1, "taker": 2}
 _FLAGS = {None: -1, False: 0, True: 1}
+_SHADOW = {None: 0, False: 0, True: 1}
 MAX_NAME = 256
 
 
@@ -123,6 +126,7 @@ class FillColumns(Columns):
     fee_currency: list[str]
     order_type: list[str]
     agent: list[str]
+    run_id: list[str]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -135,19 +139,36 @@ class Block:
     refusals: list[Refusal]
 
 
+def _absent(n: int) -> F64:
+    return np.full(n, ABSENT_BITS, np.int64).view(np.float64)
+
+
 def _numbers(values: list[float | None]) -> F64:
+    """A column of numbers; a column of one and the same NAN is seen at once."""
+    n = len(values)
+    if values[0] is NAN and values.count(NAN) == n:
+        return _absent(n)
     try:
-        return np.fromiter(values, np.float64, len(values))  # type: ignore[arg-type]
-    except TypeError:
-        return np.fromiter((np.nan if v is None else v for v in values), np.float64, len(values))
+        raw = struct.pack(f"{n}d", *values)
+    except struct.error:
+        raw = struct.pack(f"{n}d", *[NAN if v is None else v for v in values])
+    return np.frombuffer(bytearray(raw), np.float64)
 
 
 def _texts(values: list[Any]) -> list[str]:
-    return values if set(map(type, values)) <= {str} else plain(values)
+    """A column of text; TypeError of the join is how one that is none is found."""
+    try:
+        "".join(values)
+    except TypeError:
+        return plain(values)
+    return values
 
 
 def _codes(values: list[Any], table: dict[Any, int]) -> I8:
-    return np.fromiter(map(table.__getitem__, values), np.int8, len(values))
+    first = values[0]
+    if values.count(first) == len(values):
+        return np.full(len(values), table[first], np.int8)
+    return np.frombuffer(bytearray([table[v] & 0xFF for v in values]), np.int8)
 
 
 class _Checks:
@@ -163,17 +184,16 @@ class _Checks:
             self.bad.setdefault(i, (code, why if isinstance(why, str) else why(i)))
 
     def finite(self, name: str, v: F64, *, positive: bool, required: bool = False) -> None:
-        wrong = np.isinf(v)
-        if positive:
-            wrong |= v <= 0
-        if required:
-            wrong |= np.isnan(v)
+        fine = (v > 0) & (v < np.inf) if positive else np.isfinite(v)
+        if fine.all():
+            return
+        wrong = ~fine if required else ~fine & (v.view(np.int64) != ABSENT_BITS)
         if wrong.any():
             self.refuse(wrong, "bad_value", lambda i: f"{name} is {v[i]:g}: must be a finite number{' above 0' if positive else ''}")
 
     def names(self, strategy: list[str], symbol: list[str]) -> None:
-        bad_strategies = {s for s in dict.fromkeys(strategy) if not STRATEGY_NAME.match(s)}
-        bad_symbols = {s for s in dict.fromkeys(symbol) if not s or len(s) > MAX_NAME}
+        bad_strategies = {s for s in set(strategy) if not STRATEGY_NAME.match(s)}
+        bad_symbols = {s for s in set(symbol) if not s or len(s) > MAX_NAME}
         if bad_strategies:
             hit = np.fromiter((s in bad_strategies for s in strategy), np.bool_, self.n)
             self.refuse(hit, "bad_value", lambda i: f"strategy {strategy[i][:80]!r} is no strategy's name")
@@ -206,28 +226,31 @@ class _Checks:
 
 def _seeds(book: str, kind: str, strategy: list[str], symbol: list[str]) -> U64:
     """One seed a row from (kind, book, strategy, symbol), made once a pair of names."""
+    n = len(strategy)
+    if strategy.count(strategy[0]) == n == symbol.count(symbol[0]):
+        return np.full(n, seed(f"{kind}\0{book}\0{strategy[0]}\0{symbol[0]}"))
     pairs = list(zip(strategy, symbol, strict=True))
-    table = {p: seed(f"{kind}\0{book}\0{p[0]}\0{p[1]}") for p in dict.fromkeys(pairs)}
-    return np.fromiter(map(table.__getitem__, pairs), np.uint64, len(pairs))
+    table = {p: seed(f"{kind}\0{book}\0{p[0]}\0{p[1]}") for p in set(pairs)}
+    return np.fromiter(map(table.__getitem__, pairs), np.uint64, n)
 
 
 def _fold(h: U64, *text: list[str]) -> U64:
-    """Fold text columns in, skipping (but for one mark) those that are empty throughout."""
+    """Fold text columns in, each behind a mark of its place."""
     for k, column in enumerate(text):
-        mark = np.uint64(k + 1)
-        h = (
-            hash_text(column, mix(h, np.full(len(h), mark)))
-            if any(column)
-            else mix(mix(h, np.full(len(h), mark)), np.zeros(len(h), np.uint64))
-        )
+        h = hash_text(column, mix(h, np.uint64(k + 1)))
     return h
+
+
+def fill_key(book: str, strategy: str, symbol: str, fill_id: str, account: str = "", venue: str = "", run: str = "") -> int:
+    """The key that this fill has or would have."""
+    key = hash_text([fill_id], _fold(_seeds(book, "fill", [strategy], [symbol]), [account], [venue]))
+    return int((mix(key, np.full(1, seed(run))) if run else key)[0])
 
 
 def _content(start: U64, text: list[list[str]], numbers: list[F64 | I64]) -> U64:
     h = start
     for column in text:
-        # an all-empty column and an empty cell must say the same: hash per cell, seeded alike
-        h = hash_text(column, h) if any(column) else mix(h, np.zeros(len(h), np.uint64))
+        h = hash_text(column, h)
     for v in numbers:
         h = hash_numbers(v, h)
     return h
@@ -251,20 +274,22 @@ def fill_columns(book: str, rows: list[Fill], lines: I64, bounds: Bounds, run: s
         account=_texts([r.account for r in rows]), venue=_texts([r.venue for r in rows]),
         side=_codes([r.side for r in rows], _SIDES),
         quantity=_numbers([r.quantity for r in rows]), price=_numbers([r.price for r in rows]), fee=_numbers([r.fee for r in rows]),
-        decision_ts=np.full(n, NO_TS) if not any(raw_decision) else parse_times(raw_decision),
+        decision_ts=np.full(n, NO_TS) if raw_decision.count(None) == n else parse_times(raw_decision),
         multiplier=_numbers([r.multiplier for r in rows]), latency_ms=_numbers([r.latency_ms for r in rows]),
         decision_mark=_numbers([r.decision_mark for r in rows]), arrival_mark=_numbers([r.arrival_mark for r in rows]),
         arrival_bid=_numbers([r.arrival_bid for r in rows]), arrival_ask=_numbers([r.arrival_ask for r in rows]),
         liquidity=_codes([r.liquidity for r in rows], _LIQUIDITY),
-        shadow=np.fromiter((r.shadow is True for r in rows), np.bool_, n), reduce_only=_codes([r.reduce_only for r in rows], _FLAGS),
+        shadow=_codes([r.shadow for r in rows], _SHADOW).view(np.bool_), reduce_only=_codes([r.reduce_only for r in rows], _FLAGS),
         currency=_texts([r.currency for r in rows]), fee_currency=_texts([r.fee_currency for r in rows]),
-        order_type=_texts([r.order_type for r in rows]), agent=_texts([r.agent for r in rows]),
+        order_type=_texts([r.order_type for r in rows]), agent=_texts([r.agent for r in rows]), run_id=[run] * n,
     )  # fmt: skip
     check.names(strategy, symbol)
     check.times(ts, raw_ts, bounds)
-    missing = (c.decision_ts == NO_TS) & np.fromiter((v is not None and v != "" for v in raw_decision), np.bool_, n)
-    check.refuse(missing, "bad_value", "decision_ts is neither RFC 3339 with an offset nor epoch seconds")
-    check.refuse(np.fromiter((not f for f in c.fill_id), np.bool_, n), "bad_value", "fill_id is empty")
+    if (c.decision_ts == NO_TS).any() and raw_decision.count(None) < n:
+        missing = (c.decision_ts == NO_TS) & np.fromiter((v is not None and v != "" for v in raw_decision), np.bool_, n)
+        check.refuse(missing, "bad_value", "decision_ts is neither RFC 3339 with an offset nor epoch seconds")
+    if not all(c.fill_id):
+        check.refuse(np.fromiter((not f for f in c.fill_id), np.bool_, n), "bad_value", "fill_id is empty")
     check.finite("quantity", c.quantity, positive=True, required=True)
     check.finite("price", c.price, positive=True, required=True)
     for name in ("decision_mark", "arrival_mark", "arrival_bid", "arrival_ask", "multiplier"):
@@ -278,7 +303,7 @@ def fill_columns(book: str, rows: list[Fill], lines: I64, bounds: Bounds, run: s
         if not len(c):
             return None, refusals
     key = hash_text(c.fill_id, _fold(_seeds(book, "fill", c.strategy, c.symbol), c.account, c.venue))
-    c.key = mix(key, np.full(len(c), seed(run))) if run else key
+    c.key = mix(key, seed(run)) if run else key
     text = [c.trade_id, c.order_id, c.parent_id, c.currency, c.fee_currency, c.order_type, c.agent]
     c.content = _content(c.key, text, [
         c.ts, c.side.astype(np.int64), c.quantity, c.price, c.fee, c.decision_ts, c.multiplier, c.latency_ms, c.decision_mark,
@@ -303,7 +328,7 @@ def decision_columns(
     quantity = _numbers([r.quantity for r in rows])
     price = _numbers([r.price for r in rows])
     idle = (action == HOLD) | (action == CLOSE)
-    quantity[idle & (quantity == 0)] = np.nan  # a hold of 0 says that nothing is traded
+    quantity[idle & (quantity == 0)] = NAN  # a hold of 0 says that nothing is traded
     c = DecisionColumns(
         line=lines, strategy=strategy, symbol=symbol, ts=ts, key=np.zeros(0, np.uint64), content=np.zeros(0, np.uint64),
         action=action, side=np.where(np.abs(action) == 1, action, said).astype(np.int8),
@@ -364,9 +389,10 @@ def _fault(kind: str, record: Rare) -> str | None:
     for table, positive in ((_POSITIVE, True), (_POSITIVE_IF_GIVEN, True), (_FINITE, False)):
         for name in table.get(kind, ()):
             v = getattr(record, name)
-            v = np.nan if v is None else v
-            if np.isinf(v) or (positive and v <= 0) or (np.isnan(v) and (kind, name) in _REQUIRED):
-                return f"{name} is {v:g}: must be a finite number{' above 0' if positive else ''}"
+            if is_absent(v) and (kind, name) not in _REQUIRED:
+                continue
+            if v is None or not math.isfinite(v) or (positive and v <= 0):
+                return f"{name} is {v}: must be a finite number{' above 0' if positive else ''}"
     for name in ("fill_id", "order_id", "run_id"):
         if getattr(record, name, "x") in ("", None) and kind in ("bust", "order", "run"):
             return f"{name} is empty"
@@ -384,7 +410,7 @@ def rare_line(line: int, record: Rare, bounds: Bounds) -> Line | Refusal:
     fault = _fault(kind, record)
     if fault is None and isinstance(record, Run):
         a, b = parse_time(record.from_), parse_time(record.to)
-        fault = "from and to must be times, from before to" if a == NO_TS or b == NO_TS or a >= b else None
+        fault = "from and to must be times, from before to" if NO_TS in (a, b) or a >= b else None
     if fault is not None:
         return Refusal(line=line, code="bad_value", reason=fault)
     if ts > bounds.latest:
@@ -402,10 +428,11 @@ def block(book: str, records: Sequence[tuple[int, Decision | Fill | Rare]], boun
     d, more = decision_columns(book, [r for _, r in decisions], np.array([i for i, _ in decisions], np.int64), bounds, run)
     out = Block(decisions=d, fills=f, rare=[], refusals=[*refused, *more])
     for i, r in records:
-        if type(r) is not Fill and type(r) is not Decision:
-            made = rare_line(i, r, bounds)
-            if isinstance(made, Line):
-                out.rare.append(made)
-            else:
-                out.refusals.append(made)
+        if isinstance(r, Fill | Decision):
+            continue
+        made = rare_line(i, r, bounds)
+        if isinstance(made, Line):
+            out.rare.append(made)
+        else:
+            out.refusals.append(made)
     return out

@@ -112,8 +112,7 @@ def _quantiles(tail: FloatArray) -> tuple[FloatArray, FloatArray]:
 
 
 SHIFT = BetTable(_shift_bets)
-"""Mean-type bets: normal shifts of +-0.6 and +-1.1 sd, t3 shifts of +-1 sd; even rows of the sign are in SHIFT_SIGNS."""
-SHIFT_SIGNS = (1, 1, -1, -1, 1, -1)
+"""Mean-type bets: normal shifts of 0.6, 1.1, -0.6, -1.1 sd, t3 shifts of 1 and -1 sd."""
 SPREAD = BetTable(_spread_bets((1.5,), (1.5, 2.2)))
 """Scale bets: wider by 1.5 (normal), by 1.5 and 2.2 (t3)."""
 DEVIATION = BetTable(_spread_bets((1.6, 2.4), (2.0,)), upper_half=True)

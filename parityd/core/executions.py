@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from parityd.core.columns import HOLD, DecisionColumns, FillColumns
 from parityd.core.hashing import U64, hash_numbers, hash_text, mix
 from parityd.core.records import BACKTEST, LIVE, NO_TS
-from parityd.core.rows import B_FILLS, HAS_ID, MAKER, ROW, Rows, blank
+from parityd.core.rows import B_FILLS, B_ID, L_ID, MAKER, ROW, Rows, blank
 from parityd.core.terms import Instruments, Pair
 
 F64 = NDArray[np.float64]
@@ -48,6 +48,10 @@ class Executions:
     rows: Rows
     texts: list[str]
     which: NDArray[np.int64]
+    lead: NDArray[np.int64]  # a record of each row: its place in the columns
+    fill_pair: NDArray[np.int64]  # of each record: its place in `pairs`
+    fill_name: U64  # of each record: its execution's name
+    fill_side: NDArray[np.int8]
     postings: Postings
 
 
@@ -81,20 +85,25 @@ def names_of(pairs: list[Pair], which: I64, c: FillColumns, side: NDArray[np.int
     if has_id.any():
         key = mix(hash_text(c.trade_id, _of(pairs, which, "by_trade", np.uint64)), side.astype(np.int64).view(np.uint64))  # type: ignore[arg-type]
     if not has_id.all():
-        order = [p or o for p, o in zip(c.parent_id, c.order_id, strict=True)]
-        named = np.fromiter(map(bool, order), np.bool_, n)
-        by_order = hash_text(order, hash_text(c.account, _of(pairs, which, "by_order", np.uint64)))  # type: ignore[arg-type]
-        by_order = mix(by_order, side.astype(np.int64).view(np.uint64))
+        by_order = order_names(pairs, which, c)
         alone = mix(c.key, np.full(n, 7, np.uint64))
-        key = np.where(has_id, key, np.where(named, by_order, alone))
+        key = np.where(has_id, key, np.where(by_order != 0, by_order, alone))
     key[key == 0] = 1
     return key, has_id
 
 
-def order_name(pair: Pair, account: str, order: str, side: int) -> int:
-    """The name that fills of this order without a trade id have."""
-    h = hash_text([order], hash_text([account], np.array([pair.by_order], np.uint64)))
-    return int(mix(h, np.array([side], np.int64).view(np.uint64))[0]) or 1
+def order_names(pairs: list[Pair], which: I64, c: FillColumns) -> U64:
+    """The name of each fill's (parent) order, 0 where it has none. An order has one side, so its name needs none."""
+    order = [p or o for p, o in zip(c.parent_id, c.order_id, strict=True)]
+    named = np.fromiter(map(bool, order), np.bool_, len(c))
+    key = hash_text(order, _of(pairs, which, "by_order", np.uint64))  # type: ignore[arg-type]
+    key[key == 0] = 1
+    return np.where(named, key, np.uint64(0))
+
+
+def order_name(pair: Pair, order: str) -> int:
+    """The name that fills of this (parent) order without a trade id have."""
+    return int(hash_text([order], np.array([pair.by_order], np.uint64))[0]) or 1
 
 
 def trade_name(pair: Pair, trade_id: str, side: int) -> int:
@@ -169,7 +178,7 @@ def fill_executions(book: str, c: FillColumns, instruments: Instruments, price: 
     decided = low(c.decision_ts)
     decided[decided == FAR] = NO_TS
     first = low(c.ts)
-    rows["flags"] = np.where(has_id[lead], HAS_ID, 0) | np.where(np.logical_and.reduceat(maker[order], starts), MAKER, 0)
+    rows["flags"] = np.where(has_id[lead], L_ID if book == LIVE else B_ID, 0) | np.where(np.logical_and.reduceat(maker[order], starts), MAKER, 0)
     if book == LIVE:
         rows["lkey"], rows["l_dts"], rows["l_first"], rows["l_last"] = k[starts], decided, first, np.maximum.reduceat(c.ts[order], starts)
         rows["l_q"], rows["l_not"], rows["l_fee"] = add(q), add(q * px), add(fee)
@@ -181,7 +190,7 @@ def fill_executions(book: str, c: FillColumns, instruments: Instruments, price: 
         rows["b_mark"] = add(q * m) / rows["b_q"]
         rows["flags"] |= B_FILLS
     texts = [c.trade_id[i] for i in lead.tolist()]
-    return Executions(book=book, pairs=pairs, rows=rows, texts=texts, which=which[lead], postings=postings)
+    return Executions(book=book, pairs=pairs, rows=rows, texts=texts, which=which[lead], lead=lead, fill_pair=which, fill_name=key, fill_side=side, postings=postings)
 
 
 def decision_executions(book: str, c: DecisionColumns, instruments: Instruments) -> Executions:
@@ -206,7 +215,7 @@ def decision_executions(book: str, c: DecisionColumns, instruments: Instruments)
     fee = np.nan_to_num(c.fee)
     rows = blank(n)
     rows["sym"], rows["ccy"], rows["side"] = _of(pairs, which, "sym", np.int32), ccy, side
-    rows["flags"] = np.where(has_id, HAS_ID, 0)
+    rows["flags"] = np.where(has_id, L_ID if book == LIVE else B_ID, 0)
     if book == BACKTEST:
         rows["bkey"], rows["b_ts"] = key, c.ts
         rows["b_first"] = np.where(done, c.ts, NO_TS)
@@ -221,5 +230,6 @@ def decision_executions(book: str, c: DecisionColumns, instruments: Instruments)
     )
     spots = np.flatnonzero(keep)
     return Executions(
-        book=book, pairs=pairs, rows=rows[spots].astype(ROW, copy=False), texts=[c.trade_id[i] for i in spots.tolist()], which=which[spots], postings=postings
+        book=book, pairs=pairs, rows=rows[spots].astype(ROW, copy=False), texts=[c.trade_id[i] for i in spots.tolist()], which=which[spots], lead=spots,
+        fill_pair=which, fill_name=key, fill_side=side, postings=postings
     )

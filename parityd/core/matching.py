@@ -48,7 +48,7 @@ _SCALE = 1 << 24  # costs in units of 1/2^24 ns, so that the number of pairs bre
 
 def reach(gap: int, tolerance: int) -> int:
     """The largest distance at which a pair can be part of a least-cost pairing."""
-    return min(tolerance, 2 * gap)
+    return min(tolerance, 2 * gap - 1)
 
 
 def align(a: Times, b: Times, gap: int, tolerance: int, may: Callable[[int, int], bool]) -> list[tuple[int, int]]:
@@ -135,8 +135,9 @@ def _trace(a: Times, b: Times, lo: list[int], hi: list[int], moves: list[list[in
     return out[::-1]
 
 
-def pair_by_time(b: Sequence[Execution], l: Sequence[Execution], *, gap: int, tolerance: int, ids_shared: bool) -> list[Pair]:  # noqa: E741
-    """Steps 2, 3 and 4 for one strategy, symbol and side; distances and gaps in ns."""
+def pair_by_time(b: Sequence[Execution], l: Sequence[Execution], *, gap: int, tolerance: int, ids_shared: bool, fixed: Sequence[tuple[int, int]] = ()) -> list[Pair]:  # noqa: E741
+    """Steps 2, 3 and 4 for one strategy, symbol and side; distances and gaps in ns. `fixed` are the pairs of step 1 (places in b and l):
+    leftovers may join them."""
 
     def may(i: int, j: int) -> bool:
         return not (ids_shared and b[i].has_id and l[j].has_id)
@@ -144,9 +145,9 @@ def pair_by_time(b: Sequence[Execution], l: Sequence[Execution], *, gap: int, to
     def unlike(i: int, j: int) -> bool:
         return may(i, j) and (b[i].decision == NO_TS or l[j].decision == NO_TS)
 
-    pairs: list[Pair] = []
-    used_b: set[int] = set()
-    used_l: set[int] = set()
+    pairs = [Pair(b=i, l=j, how="id", distance=0) for i, j in fixed]
+    used_b = {i for i, _ in fixed}
+    used_l = {j for _, j in fixed}
     for step, clock, allowed in (("decision", _decision, may), ("fill", _first, unlike)):
         tb = sorted((clock(e), e.key, i) for i, e in enumerate(b) if i not in used_b and clock(e) != NO_TS)
         tl = sorted((clock(e), e.key, j) for j, e in enumerate(l) if j not in used_l and clock(e) != NO_TS)

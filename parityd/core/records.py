@@ -1,19 +1,28 @@
 """What comes in: the native records, and what is said when one cannot be taken.
 
-1. One frozen structure a kind; `kind` is the tag, unknown fields are ignored, absent numbers are NaN, absent text is "" (a null means absent too).
+1. One frozen structure a kind; `kind` is the tag, unknown fields are ignored, absent numbers are `NAN`, absent text is "" (a null means absent too).
 2. `ts` is kept as it was written (RFC 3339 text, or epoch seconds); `core.columns` and `nanoseconds` make it int64 ns UTC and are
    where a record is finally accepted or refused: value ranges, finiteness and names are checked there, once, for every format.
 3. A refusal is a value: where (line, from 1), which code of the contract, why, and the raw text.
 4. Nothing here knows of files, books or settings.
 """
 
-import math
+import struct
 from typing import Literal
 
 import msgspec
 
-NAN = math.nan
+ABSENT_BITS = 0x7FF8_0000_0000_5A5A
+_ABSENT = struct.pack("<q", ABSENT_BITS)
+NAN: float = struct.unpack("<d", _ABSENT)[0]
+"""Absent. A NaN with a payload of its own: one that somebody wrote as a number (text "nan") has another, and is refused."""
 NO_TS = -(2**63)  # "no time": the smallest int64
+
+
+def is_absent(value: float | None) -> bool:
+    """Whether a number is absent, as a default or as a null."""
+    return value is None or value is NAN or struct.pack("<d", value) == _ABSENT
+
 
 LIVE, BACKTEST = "live", "backtest"
 BOOKS = (LIVE, BACKTEST)

@@ -4,7 +4,8 @@
    else the first backtest fill, else the first live fill.
 2. Base columns are what the records said (sums over fills, so that more fills add); derived columns are functions of them (`attribution`).
 3. A shelf knows which rows changed since they were stored; a removed row is stored as a tombstone (both keys kept, DEAD set).
-4. Keys are execution keys (64-bit names). A row joined by time has two different ones, a row joined by id has one in both places.
+4. `pk` is the name a row was made under and stays with it; of stored pieces with one pk the last stands.
+5. Keys are execution keys (64-bit names). A row joined by time has two different ones, a row joined by id has one in both places.
 """
 
 import numpy as np
@@ -16,7 +17,7 @@ SHELF_NS = 900 * 1_000_000_000
 
 ROW = np.dtype([
     ("bkey", "u8"), ("lkey", "u8"), ("t", "i8"), ("sym", "i4"), ("ccy", "i4"), ("tid_at", "u4"), ("tid_len", "u2"), ("unpriced", "u2"),
-    ("side", "i1"), ("how", "i1"), ("flags", "u2"), ("n_fills", "u4"), ("part_of", "u8"),
+    ("side", "i1"), ("how", "i1"), ("flags", "u2"), ("n_fills", "u4"), ("part_of", "u8"), ("pk", "u8"),
     # backtest side, as the records gave it (the full backtest; `alpha` makes it the allowed one)
     ("b_ts", "i8"), ("b_sub", "i8"), ("b_first", "i8"), ("b_q", "f8"), ("b_not", "f8"), ("b_fee", "f8"), ("b_mark", "f8"), ("b_run", "i8"), ("alpha", "f8"),
     # live side: sums over fills, quantity-weighted
@@ -30,9 +31,7 @@ ROW = np.dtype([
 Rows = NDArray[np.void]
 
 # flags
-DEAD, PART, SUSPECT, AMBIGUOUS, SUPPRESSED, OLD, B_FILLS, HAS_ID, SLIP_ALONE, TIMING_ALONE, HAS_PARTS, MAKER, MIXED, MULTI = (
-    1 << k for k in range(14)
-)
+DEAD, PART, SUSPECT, AMBIGUOUS, SUPPRESSED, OLD, B_FILLS, B_ID, L_ID, SLIP_ALONE, TIMING_ALONE, HAS_PARTS, MAKER = (1 << k for k in range(13))
 BY_NONE, BY_ID, BY_DECISION, BY_FILL = 0, 1, 2, 3
 HOW = {BY_ID: "id", BY_DECISION: "decision", BY_FILL: "fill"}
 B_FIELDS = ("b_ts", "b_sub", "b_first", "b_q", "b_not", "b_fee", "b_mark", "b_run", "alpha")
@@ -137,17 +136,21 @@ class Shelf:
         at = int(row["tid_at"])
         return bytes(self.text[at : at + int(row["tid_len"])]).decode("utf-8", "surrogatepass")
 
-    def write(self, place: int, row: np.void) -> None:
-        """Replace a row in place; its shelf must not change by it."""
-        for f in ("tid_at", "tid_len"):
-            row[f] = self.view[place][f]
-        self.view[place] = row
-        if self._index is not None:
-            for k in (int(row["bkey"]), int(row["lkey"])):
-                if k:
-                    self._index[k] = place
-        if place < self.stored:
-            self.changed.add(place)
+    def reindex(self, places: NDArray[np.int64]) -> None:
+        """The rows at these places were changed in `view`."""
+        for p in places.tolist():
+            if self._index is not None:
+                for k in (int(self.view["bkey"][p]), int(self.view["lkey"][p])):
+                    if k:
+                        self._index[k] = p
+            if p < self.stored:
+                self.changed.add(p)
+
+    def retext(self, place: int, text: str) -> None:
+        """Give a row another trade id."""
+        data = text.encode("utf-8", "surrogatepass")[:1024]
+        self.view["tid_at"][place], self.view["tid_len"][place] = len(self.text), len(data)
+        self.text += data
 
     def kill(self, place: int) -> None:
         row = self.view[place]
@@ -183,9 +186,9 @@ def fold_deltas(number: int, deltas: list[tuple[Rows, bytes]]) -> Shelf:
     rows = np.concatenate(parts)
     text = b"".join(t for _, t in deltas)
     if len(deltas) > 1:
-        seen: dict[tuple[int, int], int] = {}
+        seen: dict[int, int] = {}
         keep = np.ones(len(rows), np.bool_)
-        for i, k in enumerate(zip(rows["bkey"].tolist(), rows["lkey"].tolist(), strict=True)):
+        for i, k in enumerate(rows["pk"].tolist()):
             if k in seen:
                 keep[seen[k]] = False
             seen[k] = i

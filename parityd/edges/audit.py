@@ -9,7 +9,6 @@
 """
 
 import hashlib
-import heapq
 import json
 import os
 import re
@@ -85,9 +84,12 @@ def _sound(raw: bytes) -> dict[str, Any] | str:
 def _stated(raw: bytes) -> Tail | None:
     """The sequence and hash that a line states, held or not."""
     try:
-        return msgspec.json.decode(raw, type=Tail)
-    except msgspec.DecodeError:
+        row = json.loads(raw)
+    except (ValueError, RecursionError):
         return None
+    if not isinstance(row, dict) or type(row.get("sequence")) is not int or type(row.get("hash")) is not str:
+        return None
+    return Tail(sequence=row["sequence"], hash=row["hash"])
 
 
 def _files(folder: Path) -> list[Path]:
@@ -126,7 +128,7 @@ class AuditFiles:
             with path.open("rb") as handle:
                 found = _stated(_last_line(handle)[0])
             if found is None:  # a whole line of garbage at the end: look at all of them
-                found = max((t for *_, raw in _lines(path) if (t := _stated(raw))), key=lambda t: t.sequence, default=None)
+                found = max((t for line in _lines(path) if (t := _stated(line.raw))), key=lambda t: t.sequence, default=None)
             if found is not None and found.sequence > newest.sequence:
                 newest = found
         return newest
@@ -182,24 +184,48 @@ class AuditFiles:
             os.close(fd)
 
 
-def _lines(path: Path) -> Iterator[tuple[int, Path, int, bytes]]:
-    """(sequence, file, line, raw): the sequence as the line states it, that of the line before where it states none."""
-    stated = 0
+class _Line(msgspec.Struct, frozen=True, kw_only=True):
+    file: Path
+    number: int
+    raw: bytes
+    sequence: int  # as it states; -1 where it states none
+
+
+def _lines(path: Path) -> Iterator[_Line]:
     with path.open("rb") as handle:
         number = 0
         while raw := handle.readline(_LINE_BYTES):
             number += 1
             found = _stated(raw)
-            stated = stated if found is None else found.sequence
-            yield stated, path, number, raw
+            yield _Line(file=path, number=number, raw=raw, sequence=-1 if found is None else found.sequence)
+
+
+def _walk(folder: Path) -> Iterator[_Line]:
+    """All lines in the order of the chain; where none continues it, the one that stands in its place."""
+    files = {path: _lines(path) for path in _files(folder)}
+    heads = {path: line for path, lines in files.items() if (line := next(lines, None)) is not None}
+    here, wanted = Path(), 1
+    while heads:
+        if here not in heads or heads[here].sequence != wanted:
+            goes_on = next((path for path, line in heads.items() if line.sequence == wanted), None)
+            if goes_on is not None:
+                here = goes_on
+            elif here not in heads:
+                here = min(heads, key=lambda path: heads[path].sequence)
+        line = heads.pop(here)
+        yield line
+        wanted = line.sequence + 1
+        following = next(files[here], None)
+        if following is not None:
+            heads[here] = following
 
 
 def verify(folder: Path, store: Tail | None) -> Broken | None:
     """None where the chain holds from its first entry to the end of the store's (`store` None: the end is not compared)."""
     last, place = NOTHING, Broken(file=str(folder), line=0, why="")
-    for _, path, number, raw in heapq.merge(*(_lines(path) for path in _files(folder)), key=lambda line: line[0]):
-        place = Broken(file=str(path), line=number, why="")
-        row = _sound(raw)
+    for line in _walk(folder):
+        place = Broken(file=str(line.file), line=line.number, why="")
+        row = _sound(line.raw)
         if isinstance(row, str):
             return msgspec.structs.replace(place, why=row)
         if row["sequence"] != last.sequence + 1:
@@ -217,8 +243,8 @@ def verify(folder: Path, store: Tail | None) -> Broken | None:
 
 def read(folder: Path, after: int = 0) -> Iterator[dict[str, Any]]:
     """The entries with sequence > `after`, in order, up to the first that does not hold: what a restored store lacks."""
-    for _, _, _, raw in heapq.merge(*(_lines(path) for path in _files(folder)), key=lambda line: line[0]):
-        row = _sound(raw)
+    for line in _walk(folder):
+        row = _sound(line.raw)
         if isinstance(row, str):
             return
         if row["sequence"] > after:

@@ -6,123 +6,41 @@
    scope, replay, end, acknowledgement.
 3. Content once applied raises nothing again; content that was refused may be mended and dropped again.
 4. Of two statements in one file the more careful counts: a doubled key is a reason to refuse, or to lower.
-5. Ends by two clocks: a lowering command ends when both agree, a raising one as soon as either says so.
-6. Pure. It opens nothing, reads no clock, knows no levels: what stands latched is told.
+5. Pure. It opens nothing, reads no clock, knows no levels: what stands latched is told.
 """
 
 import hashlib
 import json
 import math
 import re
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from typing import Any
-
-import msgspec
 
 from parityd.core.instants import SECOND, parse_time, rfc3339
 from parityd.core.records import NO_TS
+from parityd.edges.commands import (
+    ALL,
+    BROKEN_STORE,
+    LOWERING,
+    RAISING,
+    UNKNOWN,
+    Accepted,
+    Command,
+    Facts,
+    Moment,
+    Refused,
+    Standing,
+    Terms,
+    Verdict,
+)
 from parityd.edges.signatures import Signed, Unsigned
 
-ALL = "*"
-LOWERING = ("force_disable", "reduce_size")
-RAISING = ("force_enable", "reset")
-UNKNOWN = "unknown"
-BROKEN_STORE = "BROKEN_STORE"
 LONGEST_ENABLE_NS = 86_400 * SECOND
 OLDEST_ISSUE_NS = 900 * SECOND
 AHEAD_NS = 60 * SECOND  # a signer's clock may be ahead by this much
 SEVERITY = ("CONTINUE", "WARNING", "REDUCE_SIZE", "DISABLE_TRADING", "EMERGENCY_STOP")
 _STRATEGY = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._:@-]{0,63}\Z", re.ASCII)
 _TEXT = 2000
-
-
-class Facts(msgspec.Struct, frozen=True, kw_only=True):
-    """Of an open descriptor: numeric owner and group, permission bits (sticky included), links, last change of content."""
-
-    uid: int
-    gid: int
-    mode: int
-    links: int = 1
-    mtime_ns: int = 0
-
-
-class Moment(msgspec.Struct, frozen=True, kw_only=True):
-    """Now, by both clocks (ns), and which boot the second one counts from."""
-
-    now_ns: int
-    boottime_ns: int
-    boot_id: str = ""
-
-
-class Terms(msgspec.Struct, frozen=True, kw_only=True):
-    """Who may raise: root, the daemon's user and the allowed, by number; with `signers`, a signature beside."""
-
-    daemon_uid: int
-    allowed_uids: frozenset[int] = frozenset()
-    signers: bool = False
-
-
-class Standing(msgspec.Struct, frozen=True, kw_only=True):
-    """What is in force and what has been. `latched`: strategy (or `*`) -> action of its latched stop; `applied`, `ids`: of applied commands."""
-
-    known: Container[str] = ()
-    latched: Mapping[str, str] = {}
-    broken_store: bool = False
-    applied: Container[str] = ()
-    ids: Container[str] = ()
-
-
-class Command(msgspec.Struct, frozen=True, kw_only=True):
-    """An accepted command. Times in ns; `expires_ns` None = until reset. `notes`: what was missing or wrong, for the alert."""
-
-    command: str
-    strategy: str
-    operator: str
-    reason: str
-    accepted_ns: int
-    accepted_boottime_ns: int
-    boot_id: str
-    expires_ns: int | None = None
-    expires_boottime_ns: int | None = None
-    size_multiplier: float | None = None
-    acknowledge: str = ""
-    id: str = ""
-    signer: str = ""
-    content_hash: str = ""
-    notes: tuple[str, ...] = ()
-
-    @property
-    def lowers(self) -> bool:
-        return self.command in LOWERING
-
-
-class Accepted(msgspec.Struct, frozen=True, kw_only=True):
-    """Obey it."""
-
-    command: Command
-
-
-class Refused(msgspec.Struct, frozen=True, kw_only=True):
-    """`code` is one word; `text` tells the operator what to mend. `again`: unreadable as it stands, so it may still be being written."""
-
-    code: str
-    text: str
-    content_hash: str = ""
-    again: bool = False
-
-
-Verdict = Accepted | Refused
-
-
-def ended(command: Command, moment: Moment) -> bool:
-    """Whether its time is over; after a reboot wall time alone tells."""
-    if command.expires_ns is None:
-        return False
-    wall = moment.now_ns >= command.expires_ns
-    if command.expires_boottime_ns is None or moment.boot_id != command.boot_id:
-        return wall
-    boot = moment.boottime_ns >= command.expires_boottime_ns
-    return (wall and boot) if command.lowers else (wall or boot)
 
 
 def content_hash(raw: bytes) -> str:
@@ -338,6 +256,8 @@ def _state(verb: str, body: dict[str, Any], moment: Moment, standing: Standing, 
         if standing.broken_store and strategy == ALL and body.get("acknowledge") != BROKEN_STORE:
             return "not_acknowledged", f'the store could not be read: a reset of all needs "acknowledge": "{BROKEN_STORE}"'
         return None
+    if standing.broken_store:
+        return "broken_store", f'the store could not be read: only a reset of all with "acknowledge": "{BROKEN_STORE}" ends that'
     if expires is not None and expires - moment.now_ns > LONGEST_ENABLE_NS:
         return "too_far_ahead", f"expires_at {rfc3339(expires)} is more than 24 h ahead"
     stands = latched_over(strategy, standing.latched)

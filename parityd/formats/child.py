@@ -39,6 +39,9 @@ class Slice:
     def tell(self) -> int:
         return self.at
 
+    def seekable(self) -> bool:
+        return True
+
 
 @dataclass(frozen=True, slots=True)
 class Unpacked:
@@ -58,7 +61,8 @@ def on_disk(stream: BinaryIO, scratch: str | None) -> Any:
         os.lseek(stream.fileno(), 0, os.SEEK_SET)
     except (OSError, AttributeError, ValueError):
         copy = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115  # handed to the caller
-        stream.seek(0)
+        if stream.seekable():
+            stream.seek(0)
         while piece := stream.read(1 << 20):
             copy.write(piece)
         copy.flush()
@@ -70,7 +74,13 @@ def on_disk(stream: BinaryIO, scratch: str | None) -> Any:
 def unpack(stream: BinaryIO, container: str, limits: Limits, scratch: str | None, **how: Any) -> Unpacked:
     """Let the child open `stream` as `container` (zip, parquet, sqlite)."""
     packed = on_disk(stream, scratch)
-    asked = {"container": container, "memory": limits.child_memory, "seconds": int(limits.child_seconds) + 1, "expanded": limits.expanded, "how": how}
+    asked = {
+        "container": container,
+        "memory": limits.child_memory,
+        "seconds": int(limits.child_seconds) + 1,
+        "expanded": limits.expanded,
+        "how": how,
+    }
     out = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115  # belongs to the result
     keep = ("PATH", "LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV", "LANG", "LC_ALL")
     env = {k: os.environ[k] for k in keep if k in os.environ} | {"OPENBLAS_NUM_THREADS": "1", "ARROW_DEFAULT_MEMORY_POOL": "system"}

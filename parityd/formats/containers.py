@@ -45,10 +45,12 @@ def parts(handle: BinaryIO, context: Context, tables: tuple[str, ...] = ()) -> l
 def _parts(handle: BinaryIO, name: str, context: Context, tables: tuple[str, ...], *, nested: bool) -> Iterator[Part]:
     suffix, packed = suffixes(name)
     if suffix not in KNOWN:
-        raise Unreadable("unknown_format", f"no known container: the name ends in {suffix + packed or 'no suffix'!r}, not in {' '.join(KNOWN)}")
+        raise Unreadable(
+            "unknown_format", f"no known container: the name ends in {suffix + packed or 'no suffix'!r}, not in {' '.join(KNOWN)}"
+        )
     if packed:
         checked(handle, packed, context.limits)
-    if suffix in CHILD and _length(handle):
+    if suffix in CHILD:
         plain = unpacked(handle, packed) if packed else handle
         yield from _from_child(plain, CHILD[suffix], name, context, tables, nested=nested)
         return
@@ -62,9 +64,7 @@ def _parts(handle: BinaryIO, name: str, context: Context, tables: tuple[str, ...
     yield Part(name=name, shape=SHAPES.get(suffix, "lines"), open=opened)
 
 
-def _from_child(
-    plain: BinaryIO, container: str, name: str, context: Context, tables: tuple[str, ...], *, nested: bool
-) -> Iterator[Part]:
+def _from_child(plain: BinaryIO, container: str, name: str, context: Context, tables: tuple[str, ...], *, nested: bool) -> Iterator[Part]:
     limits = context.limits
     if container == "parquet":
         naive = "Z" if context.timezone == "UTC" else ""

@@ -100,12 +100,15 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Format:
-    """One format: how it is recognised and how it is read. `tables`: what it needs of an SQLite file."""
+    """One format: how it is recognised and how it is read. `tables`: what it needs of an SQLite file; `companion`: whether a neighbour in
+    a zip belongs to it and holds no records.
+    """
 
     name: str
     knows: Callable[[Sample], bool]
     read: Callable[[Part, Context], Iterator[Block]]
     tables: tuple[str, ...] = ()
+    companion: Callable[[str], bool] | None = None
 
 
 def strategy_of(context: Context) -> str:

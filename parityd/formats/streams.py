@@ -48,7 +48,7 @@ class Gunzip(_Unpacker):
 
     def __init__(self, packed: BinaryIO) -> None:
         super().__init__(packed)
-        self.engine: "zlib._Decompress | None" = None
+        self.engine: zlib._Decompress | None = None
         self.input = b""
         self.members = 0
 

@@ -11,7 +11,7 @@ import json
 import os
 import resource
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 _PIECE = 256 << 10
@@ -155,7 +155,9 @@ def _sqlite(out: _Out, tables: list[str], **_: Any) -> dict[str, Any]:
     db.execute("PRAGMA cell_size_check=ON")
     db.execute("PRAGMA temp_store=MEMORY")
     db.text_factory = lambda raw: raw.decode("utf-8", "backslashreplace")
-    db.set_authorizer(lambda action, *_a: sqlite3.SQLITE_OK if action in (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ) else sqlite3.SQLITE_DENY)
+    db.set_authorizer(
+        lambda action, *_a: sqlite3.SQLITE_OK if action in (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ) else sqlite3.SQLITE_DENY
+    )
     there = [name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
     _no_more_files()
     for table in tables:
@@ -168,6 +170,9 @@ def _sqlite(out: _Out, tables: list[str], **_: Any) -> dict[str, Any]:
     return {"tables": there}
 
 
+_HOW: dict[str, Callable[..., dict[str, Any]]] = {"zip": _unzip, "parquet": _parquet, "sqlite": _sqlite}
+
+
 def _limit(memory: int, seconds: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
@@ -178,7 +183,7 @@ def main() -> None:
     asked = json.loads(sys.argv[1])
     _limit(asked["memory"], asked["seconds"])
     out = _Out(asked["expanded"])
-    how = {"zip": _unzip, "parquet": _parquet, "sqlite": _sqlite}[asked["container"]]
+    how = _HOW[asked["container"]]
     try:
         index = how(out, **asked["how"])
     except MemoryError:

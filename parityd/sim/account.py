@@ -149,5 +149,5 @@ class Account:
 
 
 def _share(amount: Decimal, part: Decimal, whole: Decimal) -> Decimal:
-    """amount x part / whole, rounded to the grain; the caller keeps the rest."""
+    """Amount x part / whole, rounded to the grain; the caller keeps the rest."""
     return _ROUND.quantize(_ROUND.divide(_ROUND.multiply(amount, part), whole), _GRAIN)

@@ -7,16 +7,15 @@
 4. Frames are read by shape, not by type: pandas and Polars both have columns with `to_numpy`.
 """
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from parityd.core.instants import I64, SECOND, parse_time, rfc3339
+from parityd.core.any_time import any_time
+from parityd.core.instants import I64, rfc3339
 from parityd.core.records import NO_TS
 from parityd.sim.draws import F64
 
@@ -25,7 +24,7 @@ PRICE_NAMES = ("close", "mark", "price", "last")
 _COLUMNS = ("open", "high", "low", "close")
 
 
-class BadBars(ValueError):
+class BarsError(ValueError):
     """Market data that cannot be taken. `row` counts from 1; 0 = no single row is to blame."""
 
     def __init__(self, symbol: str, row: int, reason: str) -> None:
@@ -58,39 +57,14 @@ class Bars:
         return Bars(symbol=self.symbol, ts=self.ts[:n], **{c: getattr(self, c)[:n] for c in (*_COLUMNS, "volume")})
 
 
-def nanoseconds(value: object) -> int:
-    """One time in ns, NO_TS where it is none (rule 3)."""
-    if isinstance(value, str):
-        stripped = value.strip()
-        if stripped.lstrip("+-").replace(".", "", 1).isdigit():
-            return _scaled(float(stripped)) if "." in stripped else _scaled(int(stripped))
-        if len(stripped) == 10:
-            stripped += "T00:00:00"
-        return parse_time(stripped, naive_is_utc=True)
-    if isinstance(value, datetime):
-        return parse_time(value.isoformat(), naive_is_utc=True)
-    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
-        return NO_TS
-    number = value.item() if isinstance(value, np.generic) else value
-    return _scaled(number)
-
-
-def _scaled(number: float) -> int:
-    if not math.isfinite(number):
-        return NO_TS
-    size = abs(number)
-    unit = SECOND if size < 1e11 else 1_000_000 if size < 1e14 else 1_000 if size < 1e17 else 1
-    return number * unit if isinstance(number, int) else round(number * 1e6) * (unit // 1_000_000) if unit >= 1_000_000 else int(number * unit)
-
-
 def times(values: ArrayLike | Iterable[object]) -> I64:
     """A column of times in ns, NO_TS where one is none."""
     column = np.asarray(values)
     if column.dtype.kind == "M":
         return column.astype("datetime64[ns]").astype(np.int64)
-    if column.dtype.kind in "iu" and len(column) and 1e17 <= float(np.abs(column[0])):
+    if column.dtype.kind in "iu" and len(column) and float(np.abs(column[0])) >= 1e17:
         return column.astype(np.int64)
-    return np.fromiter((nanoseconds(v) for v in column.tolist()), np.int64, len(column))
+    return np.fromiter((any_time(v) for v in column.tolist()), np.int64, len(column))
 
 
 def _numbers(symbol: str, name: str, values: ArrayLike) -> F64:
@@ -101,25 +75,25 @@ def _numbers(symbol: str, name: str, values: ArrayLike) -> F64:
             try:
                 float(value)
             except (TypeError, ValueError):
-                raise BadBars(symbol, row, f"{name} {value!r} is not a number") from None
+                raise BarsError(symbol, row, f"{name} {value!r} is not a number") from None
         raise
     column.flags.writeable = False
     return column
 
 
-def bars(
+def make_bars(
     symbol: str,
     ts: ArrayLike | Iterable[object],
     close: ArrayLike,
     *,
-    open: ArrayLike | None = None,  # noqa: A002
+    open: ArrayLike | None = None,
     high: ArrayLike | None = None,
     low: ArrayLike | None = None,
     volume: ArrayLike | None = None,
 ) -> Bars:
-    """Checked bars from columns; what is not given of open, high and low follows from the close. BadBars: rule 1."""
+    """Checked bars from columns; what is not given of open, high and low follows from the close. BarsError: rule 1."""
     if not symbol:
-        raise BadBars("?", 0, "no symbol")
+        raise BarsError("?", 0, "no symbol")
     when = times(ts)
     when.flags.writeable = False
     columns = {"close": _numbers(symbol, "close", close)}
@@ -130,7 +104,7 @@ def bars(
     columns["volume"] = np.zeros(len(last)) if volume is None else _numbers(symbol, "volume", volume)
     for name, column in columns.items():
         if len(column) != len(when):
-            raise BadBars(symbol, 0, f"{len(when)} times and {len(column)} values of {name}")
+            raise BarsError(symbol, 0, f"{len(when)} times and {len(column)} values of {name}")
     _check(symbol, when, columns)
     return Bars(symbol=symbol, ts=when, **columns)
 
@@ -156,10 +130,10 @@ def _check(symbol: str, ts: I64, columns: Mapping[str, F64]) -> None:
         look(step < 0, lambda row: f"{rfc3339(int(ts[row]))} comes after {rfc3339(int(ts[row - 1]))}: not sorted")
     if faults:
         row, reason = min(faults)
-        raise BadBars(symbol, row + 1, reason)
+        raise BarsError(symbol, row + 1, reason)
 
 
-def _frame_times(frame: Any, names: Mapping[str, str]) -> ArrayLike:
+def _frame_times(frame: Any, names: Mapping[str, str]) -> Any:
     """The time column of a frame, or a pandas index of times."""
     for name in TIME_NAMES:
         if name in names:
@@ -169,20 +143,20 @@ def _frame_times(frame: Any, names: Mapping[str, str]) -> ArrayLike:
     index = getattr(frame, "index", None)
     if index is not None and getattr(index, "dtype", None) is not None and "datetime" in str(index.dtype):
         return (index.tz_convert("UTC").tz_localize(None) if index.tz is not None else index).to_numpy()
-    raise BadBars("frame", 0, f"no column of times: one of {', '.join(TIME_NAMES)}")
+    raise BarsError("frame", 0, f"no column of times: one of {', '.join(TIME_NAMES)}")
 
 
 def from_frame(frame: Any, *, symbol: str = "") -> dict[str, Bars]:
-    """Bars by symbol from a pandas or Polars frame; a column `symbol` parts it, else `symbol` names it. BadBars: rule 1."""
+    """Bars by symbol from a pandas or Polars frame; a column `symbol` parts it, else `symbol` names it. BarsError: rule 1."""
     names = {str(c).lower(): c for c in frame.columns}
     price = next((n for n in PRICE_NAMES if n in names), None)
     if price is None:
-        raise BadBars(symbol or "frame", 0, f"no column of prices: one of {', '.join(PRICE_NAMES)}")
+        raise BarsError(symbol or "frame", 0, f"no column of prices: one of {', '.join(PRICE_NAMES)}")
     table: dict[str, Any] = {c: frame[names[c]].to_numpy() for c in ("open", "high", "low", "volume") if c in names and (c == "volume" or price == "close")}
     table["close"] = frame[names[price]].to_numpy()
     when = times(_frame_times(frame, names))
     if "symbol" not in names:
-        return {symbol: bars(symbol, when, **table)}
+        return {symbol: make_bars(symbol, when, **table)}
     column = [str(s) for s in frame[names["symbol"]].to_numpy().tolist()]
     return split_by_symbol(column, when, table, only=symbol)
 
@@ -196,9 +170,9 @@ def split_by_symbol(symbols: list[str], when: I64, table: Mapping[str, Any], *, 
             continue
         rows = np.flatnonzero(column == symbol)
         try:
-            out[symbol] = bars(symbol, when[rows], **{k: np.asarray(v)[rows] for k, v in table.items()})
-        except BadBars as e:
-            raise BadBars(symbol, int(rows[e.row - 1]) + 1 if e.row else 0, e.reason) from None
+            out[symbol] = make_bars(symbol, when[rows], **{k: np.asarray(v)[rows] for k, v in table.items()})
+        except BarsError as e:
+            raise BarsError(symbol, int(rows[e.row - 1]) + 1 if e.row else 0, e.reason) from None
     if only and only not in out:
-        raise BadBars(only, 0, f"no row of this symbol; there are {', '.join(sorted(set(symbols))[:10])}")
+        raise BarsError(only, 0, f"no row of this symbol; there are {', '.join(sorted(set(symbols))[:10])}")
     return out

@@ -7,24 +7,28 @@
    stops are worked first: within a bar the order of events is not known, and the worse one is assumed.
 """
 
-from decimal import Decimal
+from decimal import ROUND_DOWN, Context, Decimal, localcontext
 from typing import Protocol
 
 import msgspec
 
+from parityd.core.decision_document import Decision
 from parityd.core.instants import SECOND
-from parityd.sim.account import decimal
+from parityd.sim.account import ZERO, decimal
 from parityd.sim.bars import Bars
 from parityd.sim.market import MarketConditions, SpreadModel, from_bar
-from parityd.sim.orders import Order
+from parityd.sim.orders import Order, SimulatedFill
 from parityd.sim.simulator import ExecutionSimulator
-from parityd.sim.strategy import Decision
+
+MONEY = Context(prec=60)
+_GRAIN = Decimal("1e-8")
 
 
 class Placed(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An order that a decision made: by whom it is known, what it wants, from which bar."""
 
     order_id: str
+    symbol: str
     sign: int
     quantity: Decimal
     decision: Decision
@@ -130,12 +134,13 @@ class FixedCosts:
         return self._best[order.order_id] * (1.0 + order.sign * (order.decision.trail_bps or 0.0) / 1e4)
 
     def _fill(self, order: Placed, bars: Bars, i: int, at: float, *, slips: bool, liquidity: str, limit: float | None = None) -> BarFill:
-        price = decimal(at)
-        if slips:
-            price *= 1 + self._slip * order.sign
-        if limit is not None and (price - decimal(limit)) * order.sign > 0:
-            price = decimal(limit)
-        fee = order.quantity * price * self._commission * self._multipliers.get(bars.symbol, Decimal(1))
+        with localcontext(MONEY):
+            price = decimal(at)
+            if slips:
+                price *= 1 + self._slip * order.sign
+            if limit is not None and (price - decimal(limit)) * order.sign > 0:
+                price = decimal(limit)
+            fee = order.quantity * price * self._commission * self._multipliers.get(bars.symbol, Decimal(1))
         return BarFill(order=order, quantity=order.quantity, price=price, fee=fee, ts=int(bars.ts[i]), liquidity=liquidity)
 
 
@@ -145,6 +150,7 @@ class Simulated:
     def __init__(self, simulator: ExecutionSimulator, spread: SpreadModel | None = None) -> None:
         self._sim, self._spread = simulator, spread
         self._open: dict[str, list[Placed]] = {}
+        self._filled: dict[str, Decimal] = {}
 
     def resting(self, symbol: str) -> bool:
         return bool(self._open.get(symbol))
@@ -188,7 +194,20 @@ class Simulated:
         fill = self._sim.process_order_execution(order.order_id, market)
         if fill is None:
             return None
+        quantity = self._exact(order, fill)
+        if not quantity:
+            return None
         return BarFill(
-            order=order, quantity=decimal(fill.quantity), price=decimal(fill.price), fee=decimal(fill.fee), ts=round(fill.timestamp * 1e6) * 1000,
+            order=order, quantity=quantity, price=decimal(fill.price), fee=decimal(fill.fee), ts=round(fill.timestamp * 1e6) * 1000,
             liquidity=fill.liquidity, latency_ms=fill.latency_ms, arrival_bid=fill.arrival_bid, arrival_ask=fill.arrival_ask,
         )  # fmt: skip
+
+    def _exact(self, order: Placed, fill: SimulatedFill) -> Decimal:
+        """The fill's quantity in whole grains; the last fill takes what is left, so that the parts make the order exactly."""
+        before = self._filled.pop(order.order_id, ZERO)
+        with localcontext(MONEY):
+            if not fill.remaining:
+                return order.quantity - before
+            quantity = min(decimal(fill.quantity).quantize(_GRAIN, ROUND_DOWN), order.quantity - before)
+            self._filled[order.order_id] = before + quantity
+            return quantity

@@ -11,11 +11,11 @@ from typing import Literal
 
 import msgspec
 
+from parityd.core.decision_document import OrderType
 from parityd.sim.market import finite, positive
 
 NAN = math.nan
 Side = Literal["buy", "sell"]
-OrderType = Literal["market", "limit", "stop", "trailing_stop"]
 TimeInForce = Literal["gtc", "ioc", "fok"]
 Status = Literal["submitted", "resting", "partially_filled", "filled", "cancelled", "expired"]
 ORDER_TYPES = ("market", "limit", "stop", "trailing_stop")

@@ -13,10 +13,9 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from parityd.sim.orders import OrderType
+from parityd.core.decision_document import HOLD, Decision, PositionState
 
-Action = Literal["buy", "sell", "close", "hold"]
-ACTIONS = ("buy", "sell", "close", "hold")
+_NEAR, _EQUAL = 1e-9, 1e-14  # shares of the sum: where rounding could matter; what is a tie
 
 
 class Product(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,41 +27,6 @@ class Product(msgspec.Struct, frozen=True, kw_only=True):
     min_quantity: float = 0.0
     multiplier: float = 1.0
     shortable: bool = True
-
-
-class PositionState(msgspec.Struct, frozen=True, gc=False):
-    """The strategy's position in this symbol: signed quantity, average price paid (0 when flat), time it was opened (ns; 0 when flat)."""
-
-    quantity: float = 0.0
-    average_price: float = 0.0
-    opened_ts: int = 0
-
-    @property
-    def side(self) -> Literal["long", "short", "flat"]:
-        return "long" if self.quantity > 0 else "short" if self.quantity < 0 else "flat"
-
-
-class Decision(msgspec.Struct, frozen=True, gc=False):
-    """What to do now (rule 2). `guards`: names of violated guards, None = the strategy has none to speak of.
-
-    `order_type` limit, stop and trailing_stop rest until they are filled, cancelled by a `close`, or `good_for` bars old.
-    """
-
-    action: Action
-    quantity: float | None = None
-    target_notional: float | None = None
-    reason: str = ""
-    guards: tuple[str, ...] | None = ()
-    label: str = ""
-    order_type: OrderType = "market"
-    limit_price: float | None = None
-    stop_price: float | None = None
-    trail_bps: float | None = None
-    good_for: int | None = None
-    reduce_only: bool = False
-
-
-HOLD = Decision("hold")
 
 
 class Strategy(Protocol):
@@ -110,10 +74,15 @@ class MovingAverageCrossover:
 
     def decide(self, symbol: str, current_mark: float, position_state: PositionState, recent_marks: Sequence[float], equity: float, product: Product) -> Decision:
         del symbol, product
-        fast_sum = fsum(recent_marks[-self.fast :])  # exactly rounded, so every Python decides alike
-        slow_sum = fsum(recent_marks)
+        fast_sum, slow_sum = sum(recent_marks[-self.fast :]), sum(recent_marks)
+        scaled = slow_sum * self.fast
+        lead = fast_sum * self.slow - scaled
+        if -_NEAR * scaled < lead < _NEAR * scaled:  # too near for rounding: decided exactly, so that every Python decides alike
+            fast_sum, slow_sum = fsum(recent_marks[-self.fast :]), fsum(recent_marks)
+            lead = fast_sum * self.slow - slow_sum * self.fast
+            lead = 0.0 if abs(lead) <= _EQUAL * scaled else lead
         held = position_state.quantity
-        if fast_sum * self.slow > slow_sum * self.fast:
+        if lead > 0.0:
             return self._above if held > 0.0 else self._enter("buy", fast_sum, slow_sum, held, equity, current_mark)
         if self.short:
             return self._below if held < 0.0 else self._enter("sell", fast_sum, slow_sum, held, equity, current_mark)

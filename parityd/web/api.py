@@ -121,7 +121,7 @@ class Web:
             return as_json(
                 {
                     "schema": "parityd/status/1",
-                    "now": pages.instant(self.desk.now()),
+                    "now": pages.rfc(self.desk.now()),
                     "not_ready": self.desk.not_ready(),
                     **self.desk.status(),
                     "override": self.desk.override(),

@@ -11,7 +11,11 @@ Content of `status()`, each key optional: `version instance started_at uptime_se
 `halts` (list of `{name, strategy, since}`), `commands` (list of `{strategy, command, operator, reason, expires_at, size_multiplier}`),
 `last_actions` (list, newest first, of `{ts, strategy, from, to, reason}`), `refused` (`{code: n}`).
 
-Content of `strategy(name)`: its entry of `action()` plus `recent`, a dict of the chart series that `charts.py` names.
+Content of `strategy(name)`: its entry of `action()` plus `series`, a dict of the chart series that `charts.py` names.
+
+A trade, here and in reports, each key optional: `trade_id strategy symbol side state matched_by ts day ambiguous currency
+backtest_quantity backtest_price backtest_fee live_quantity live_price live_fee price_diff_bps total_pnl_diff total_pnl_diff_bps
+latency_ms timing_diff_ms` and `components`, a dict of MATH 2's `*_impact` in quote currency (null = not measured).
 """
 
 from collections.abc import AsyncIterator

@@ -173,7 +173,7 @@ def evidence_of(drift: Any) -> dict[str, float]:
         else:
             share = number(c)
         if share is not None:
-            found[str(name)] = share
+            found[str(name)] = max(share, 0.0)  # evidence is a logarithm: below 0 there is none
     return found
 
 

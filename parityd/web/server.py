@@ -28,16 +28,16 @@ IDLE = 1.0  # seconds after which a silent connection may be let go for a new on
 UNREAD_MS = 30_000  # how long sent bytes may stay unacknowledged: TCP_USER_TIMEOUT
 
 
-class PortTaken(OSError):
+class PortTakenError(OSError):
     """The address cannot be had; the text says which and how to mend it."""
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket. PortTaken where the address cannot be had."""
+    """A listening socket. PortTakenError where the address cannot be had."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     except (socket.gaierror, OverflowError) as e:
-        raise PortTaken(errno.EADDRNOTAVAIL, f"[http] host = {host!r}, port = {port}: no address of this machine ({e})") from e
+        raise PortTakenError(errno.EADDRNOTAVAIL, f"[http] host = {host!r}, port = {port}: no address of this machine ({e})") from e
     bound = socket.socket(family, kind, protocol)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -47,16 +47,16 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as e:
         bound.close()
         mend = "another program has it: stop that one or set [http] port" if e.errno == errno.EADDRINUSE else "set [http] host and port"
-        raise PortTaken(e.errno or errno.EIO, f"cannot listen on {host}:{port}: {e.strerror}; {mend}") from e
+        raise PortTakenError(e.errno or errno.EIO, f"cannot listen on {host}:{port}: {e.strerror}; {mend}") from e
     return bound
 
 
 class Connection(H11Protocol):
-    """One client. `_since` is the loop's time at which its present step began."""
+    """One client. `since` is the loop's time at which its present step began."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._since = self.loop.time()
+        self.since = self.loop.time()
         self._tick: asyncio.TimerHandle | None = None
         self._answered = 0
         self._refused = False
@@ -66,17 +66,20 @@ class Connection(H11Protocol):
         raw = transport.get_extra_info("socket")
         with contextlib.suppress(OSError, AttributeError):
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_MS)
-        self._tick = self.loop.call_later(PATIENCE, self._look)
+        self._tick = self.loop.call_later(IDLE, self._look)
         if len(self.connections) > MAX_CONNECTIONS:
             self._make_room()
 
     def _make_room(self) -> None:
         now = self.loop.time()
-        idle = [c for c in self.connections if isinstance(c, Connection) and c is not self and c.waiting and now - c._since > IDLE]
+        idle = [c for c in self.connections if isinstance(c, Connection) and c is not self and c.waiting and now - c.since > IDLE]
         if idle:
-            min(idle, key=lambda c: c._since).transport.abort()
+            min(idle, key=lambda c: c.since).transport.abort()
             return
-        self._refused = True
+        if len(self.connections) > 4 * MAX_CONNECTIONS:
+            self.transport.abort()
+            return
+        self._refused, self.since = True, now - PATIENCE + IDLE
         self._say(503, f"{MAX_CONNECTIONS} connections are open, which is the most there may be")
         with contextlib.suppress(OSError, NotImplementedError):
             self.transport.write_eof()
@@ -103,14 +106,14 @@ class Connection(H11Protocol):
         was_waiting = self.waiting
         super().data_received(data)
         if was_waiting and not self.waiting:
-            self._since = self.loop.time()
+            self.since = self.loop.time()
 
     def send_400_response(self, msg: str) -> None:
         self._say(400, msg)
         self.transport.close()
 
     def on_response_complete(self) -> None:
-        self._since = self.loop.time()
+        self.since = self.loop.time()
         super().on_response_complete()
 
     def _look(self) -> None:
@@ -118,11 +121,11 @@ class Connection(H11Protocol):
         now = self.loop.time()
         if self.streaming:
             unread = self.transport.get_write_buffer_size() > 0
-            self._since = self._since if unread else now
-        if now - self._since >= PATIENCE - 0.01:
+            self.since = self.since if unread else now
+        if now - self.since >= PATIENCE - 0.01:
             self.transport.abort()
             return
-        self._tick = self.loop.call_later(max(0.05, min(PATIENCE / 5, self._since + PATIENCE - now)), self._look)
+        self._tick = self.loop.call_later(max(0.05, min(PATIENCE / 5, self.since + PATIENCE - now)), self._look)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._tick is not None:
@@ -137,13 +140,21 @@ class Connection(H11Protocol):
 
 
 class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.up = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.up.set()
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
 
 
 async def serve(app: ASGIApp, host: str, port: int, stop: asyncio.Event, started: Callable[[str, int], None] | None = None) -> None:
-    """Serve until `stop` is set. `started` is told the address in use once it answers. PortTaken where there is none."""
+    """Serve until `stop` is set. `started` is told the address in use once it answers. PortTakenError where there is none."""
     bound = listen(host, port)
     config = uvicorn.Config(
         app, http=Connection, ws="none", lifespan="off", log_config=None, access_log=False, server_header=False, proxy_headers=False,
@@ -152,15 +163,16 @@ async def serve(app: ASGIApp, host: str, port: int, stop: asyncio.Event, started
     server = _Server(config)
     serving = asyncio.create_task(server.serve(sockets=[bound]), name="http.serve")
     stopping = asyncio.create_task(stop.wait(), name="http.stop")
+    rising = asyncio.create_task(server.up.wait(), name="http.up")
     try:
-        while not server.started and not serving.done():
-            await asyncio.sleep(0.005)
-        if started is not None and server.started:
+        await asyncio.wait({serving, rising}, return_when=asyncio.FIRST_COMPLETED)
+        if started is not None and server.up.is_set():
             address = bound.getsockname()
             started(str(address[0]), int(address[1]))
         await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
     finally:
         stopping.cancel()
+        rising.cancel()
         server.should_exit = True
         await serving
         bound.close()

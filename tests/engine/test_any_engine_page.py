@@ -13,7 +13,15 @@ from parityd.engine import ACTIONS
 
 PAGE = (Path(parityd.__file__).parent.parent / "docs" / "integrations" / "any-engine.md").read_text("utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-FILL = dict(symbol="BTC/USD", fill_id="1", side="buy", quantity="1", price="50000", ts=datetime(2026, 11, 20, tzinfo=UTC), trade_id="t1")
+FILL = {
+    "symbol": "BTC/USD",
+    "fill_id": "1",
+    "side": "buy",
+    "quantity": "1",
+    "price": "50000",
+    "ts": datetime(2026, 11, 20, tzinfo=UTC),
+    "trade_id": "t1",
+}
 
 
 class Broker:
@@ -81,7 +89,10 @@ def test_the_example_is_safe_before_there_is_any_file(data):
 
 def test_the_backtest_example_records_executions(data):
     run(1)["record"](
-        [dict(symbol="X/USD", ts=FILL["ts"], side="buy", quantity=1, price=2, fee=0, mark=2, trade_id=str(number)) for number in range(3)]
+        [
+            {"symbol": "X/USD", "ts": FILL["ts"], "side": "buy", "quantity": 1, "price": 2, "fee": 0, "mark": 2, "trade_id": str(number)}
+            for number in range(3)
+        ]
     )
     assert [(record["kind"], record["trade_id"]) for record in written(data / "spool" / "backtest")] == [
         ("decision", "0"),
@@ -100,5 +111,5 @@ def test_every_action_and_every_method_is_on_the_page():
     from parityd.engine import Recorder
 
     methods = [name for name in vars(Recorder) if not name.startswith("_") and callable(getattr(Recorder, name))]
-    for word in [*ACTIONS, *(name for name in methods if name not in {"close"})]:
+    for word in [*ACTIONS, *(name for name in methods if name != "close")]:
         assert f"`{word}" in PAGE, word

@@ -13,7 +13,7 @@ from parityd.engine import Gate, Recorder, Spool, schemas
 
 TS = datetime(2026, 11, 20, 10, 15, tzinfo=UTC)
 RECORDS = Draft202012Validator(schemas()["records"])
-FILL = dict(symbol="BTC/USD", fill_id="f1", side="buy", quantity=Decimal("0.1"), price=50_000, ts=TS)
+FILL = {"symbol": "BTC/USD", "fill_id": "f1", "side": "buy", "quantity": Decimal("0.1"), "price": 50_000, "ts": TS}
 
 
 def written(folder):
@@ -85,7 +85,22 @@ def test_every_kind_can_be_recorded_and_fits_the_schema(tmp_path):
         recorder.heartbeat(broker_connected=True, position_tracker_ok=False, next_by=TS, detail="calm")
     records = written(tmp_path)
     assert [record["kind"] for record in records] == (
-        "decision fill fill decision decision order bust funding mark position position balance transfer heartbeat".split()
+        [
+            "decision",
+            "fill",
+            "fill",
+            "decision",
+            "decision",
+            "order",
+            "bust",
+            "funding",
+            "mark",
+            "position",
+            "position",
+            "balance",
+            "transfer",
+            "heartbeat",
+        ]
     )
     assert all(record["strategy"] == "s" for record in records if record["kind"] != "mark")
 

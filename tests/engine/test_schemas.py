@@ -42,7 +42,7 @@ def test_the_contracts_example_fits_and_the_gate_reads_it_as_stale(tmp_path):
     assert (verdict.sequence, verdict.decision_sequence, verdict.fresh, verdict.action) == (1234, 17, False, "DISABLE_TRADING")
 
 
-@pytest.mark.parametrize("key", [key for key in publication()])
+@pytest.mark.parametrize("key", list(publication()))
 def test_what_the_schema_refuses_the_gate_refuses_too(tmp_path, key):
     tmp_path.chmod(0o755)
     for value in (..., None, True, -1, 0.25, "", "CONTINUE", [], {"momentum": entry("WARNING") | {"size_multiplier": 2}}, "2026-11-20"):

@@ -1,4 +1,4 @@
-"""The decision log's document as text: what one decision looks like, and where a run's decisions go.
+"""The decision log's document: what a decision is, what it looks like as text, and where a run's decisions go.
 
 1. One decision is one JSON object: `context`, `decision`, `execution` (CONTRACT: decision log); numbers are strings, what is absent is
    null, `guards` is left out where a strategy has none to speak of.
@@ -8,13 +8,49 @@
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 
-from parityd.sim.strategy import Decision, PositionState
-
+Action = Literal["buy", "sell", "close", "hold"]
+ACTIONS = ("buy", "sell", "close", "hold")
+OrderType = Literal["market", "limit", "stop", "trailing_stop"]
 _encode = msgspec.json.Encoder().encode
+
+
+class PositionState(msgspec.Struct, frozen=True, gc=False):
+    """The strategy's position in this symbol: signed quantity, average price paid (0 when flat), time it was opened (ns; 0 when flat)."""
+
+    quantity: float = 0.0
+    average_price: float = 0.0
+    opened_ts: int = 0
+
+    @property
+    def side(self) -> Literal["long", "short", "flat"]:
+        return "long" if self.quantity > 0 else "short" if self.quantity < 0 else "flat"
+
+
+class Decision(msgspec.Struct, frozen=True, gc=False):
+    """What to do now. `quantity` in units of the base; where it is absent, `target_notional` / mark is meant. `guards`: names of violated guards, None = the strategy has none to speak of.
+
+    `order_type` limit, stop and trailing_stop rest until they are filled, cancelled by a `close`, or `good_for` bars old.
+    """
+
+    action: Action
+    quantity: float | None = None
+    target_notional: float | None = None
+    reason: str = ""
+    guards: tuple[str, ...] | None = ()
+    label: str = ""
+    order_type: OrderType = "market"
+    limit_price: float | None = None
+    stop_price: float | None = None
+    trail_bps: float | None = None
+    good_for: int | None = None
+    reduce_only: bool = False
+
+
+HOLD = Decision("hold")
 
 
 class Execution(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -62,13 +98,18 @@ def quoted(text: str) -> str:
     return _encode(text).decode()
 
 
+def digits(value: float) -> str:
+    """The shortest text that reads back as the same float."""
+    return _encode(float(value)).decode()
+
+
 def number(value: float | None) -> str:
     """A number as the contract writes it, a string; null where there is none."""
-    return "null" if value is None else f'"{float(value)!r}"'
+    return "null" if value is None else f'"{digits(value)}"'
 
 
 def state_text(state: PositionState) -> str:
-    return f'{{"quantity":"{state.quantity!r}","average_price":"{state.average_price!r}","side":"{state.side}"}}'
+    return f'{{"quantity":{number(state.quantity)},"average_price":{number(state.average_price)},"side":"{state.side}"}}'
 
 
 def decision_text(decision: Decision) -> str:

@@ -1,0 +1,68 @@
+# The README's commands. Needs python3 >= 3.11 with pip, and make; everything else is installed into .venv, from hashes.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+CANDIDATES := python3 python3.13 python3.12 python3.11
+PYTHON ?= $(firstword $(foreach p,$(CANDIDATES),$(shell $(p) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(p))))
+RUN := $(VENV)/.run
+DEV := $(VENV)/.dev
+INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --no-input --quiet
+
+.PHONY: help run test lint bench torture integrations lock clean
+
+help: ## what can be made
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+run: $(RUN) ## the demo: the real daemon on the bundled sample (ARGS="--speed 1000" passes options)
+	@$(BIN)/parityd demo $(ARGS)
+
+test: $(DEV) ## the tests (ARGS="tests/test_settings.py -x" passes options)
+	$(BIN)/python -m pytest -m "not torture and not integrations" $(ARGS)
+
+lint: $(DEV) ## formatting, lint, types, import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(DEV) ## what is claimed about speed, measured here
+	for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python "$$file" $(ARGS); done
+
+torture: $(DEV) ## the long form of the fault tests
+	$(BIN)/python -m pytest -m torture $(ARGS)
+
+integrations: $(DEV) ## tests with real trading engines, where these are installed
+	$(BIN)/python -m pytest -m integrations $(ARGS)
+
+lock: ## the newest versions that pyproject.toml allows, into requirements/
+	@temporary=$$(mktemp -d); trap 'rm -rf "$$temporary"' EXIT; \
+	$(PYTHON) -m venv "$$temporary" && "$$temporary/bin/python" -m pip install --quiet uv && \
+	compile() { "$$temporary/bin/uv" pip compile pyproject.toml requirements/build.in --quiet --universal --python-version 3.11 \
+	  --fork-strategy fewest --generate-hashes --no-emit-index-url --no-annotate --no-header "$$@"; } && \
+	compile --upgrade -o requirements/run.txt && \
+	compile --upgrade --group dev --all-extras -c requirements/run.txt -o requirements/dev.txt
+
+clean: ## the virtual environment and every cache
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+
+# Where Python comes without ensurepip (Debian's python3 without python3-venv), the pip beside it fills the environment.
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "parityd needs Python 3.11 or newer; found: $$(python3 --version 2>&1 || echo none)" >&2; exit 1; }
+	@echo "Making $(VENV) with $(PYTHON)"
+	@$(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || { rm -rf $(VENV); $(PYTHON) -m venv --without-pip $(VENV); \
+	  $(PYTHON) -m pip --python $(BIN)/python install --quiet --disable-pip-version-check pip; }
+
+$(RUN): requirements/run.txt pyproject.toml | $(BIN)/python
+	@echo "Installing parityd and what it runs on"
+	@$(INSTALL) --require-hashes -r requirements/run.txt
+	@$(INSTALL) --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(DEV): requirements/dev.txt $(RUN)
+	@echo "Installing what the tests need"
+	@$(INSTALL) --require-hashes -r requirements/dev.txt
+	@touch $@

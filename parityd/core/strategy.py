@@ -1,0 +1,81 @@
+"""One strategy's whole memory: executions, ledgers, watermarks, what its engine said. Rooms of judgement read it; `monitor` fills it."""
+
+import msgspec
+
+from parityd.core.books import Books, Load, RunSpan
+from parityd.core.index import Places
+from parityd.core.ledger import Ledger
+from parityd.core.parameters import Parameters
+from parityd.core.records import BACKTEST, LIVE, NO_TS
+
+
+class Pulse(msgspec.Struct):
+    """What the heartbeats of one book said last, and the watermark."""
+
+    watermark: int = NO_TS
+    newest_live: int = NO_TS  # wall time of the newest ingest from this book
+    heartbeat: int = NO_TS
+    previous: int = NO_TS
+    next_by: int = NO_TS
+    acknowledged: int = -1
+    acknowledged_at: int = NO_TS
+    flags: dict[str, bool | None] = msgspec.field(default_factory=dict)
+    false_since: dict[str, int] = msgspec.field(default_factory=dict)
+    false_count: dict[str, int] = msgspec.field(default_factory=dict)
+    detail: str = ""
+    newest_fill: int = NO_TS
+
+    def see(self, ts: int) -> None:
+        self.watermark = max(self.watermark, ts)
+
+
+class Reported(msgspec.Struct):
+    """A position or balance that the live side reported, to be compared once its watermark has passed."""
+
+    kind: str
+    ts: int
+    sym: int = 0
+    quantity: float = 0.0
+    equity: float = 0.0
+    account: str = ""
+    currency: str = ""
+
+
+class Memory(msgspec.Struct):
+    """The part of a strategy that is stored as one blob each turn: small, whatever the history."""
+
+    pulses: dict[str, Pulse] = msgspec.field(default_factory=lambda: {LIVE: Pulse(), BACKTEST: Pulse()})
+    cells: dict[int, tuple[bool, bool, bool, bool]] = msgspec.field(default_factory=dict)
+    runs: list[RunSpan] = msgspec.field(default_factory=list)
+    opening: dict[int, list[int]] = msgspec.field(default_factory=dict)
+    multi: dict[int, str] = msgspec.field(default_factory=dict)  # execution name -> trade id of trades with several decisions
+    busted: list[int] = msgspec.field(default_factory=list)
+    reports: list[Reported] = msgspec.field(default_factory=list)
+    transfers: list[tuple[int, float]] = msgspec.field(default_factory=list)
+    sends_holds: dict[str, bool] = msgspec.field(default_factory=dict)
+    scales: list[tuple[int, float]] = msgspec.field(default_factory=list)  # (from ns, size multiplier) as published and obeyed
+    first_seen: int = NO_TS
+    imported_until: int = NO_TS
+    unpriced: list[tuple[str, str, int, float, int]] = msgspec.field(default_factory=list)  # fee ccy, quote, ts, amount, execution name
+    line: int = NO_TS  # nothing before it raises anything (reset)
+    orders: dict[str, int] = msgspec.field(default_factory=dict)  # by status, for the fill rate
+    shadow_fills: int = 0
+
+
+class Strategy:
+    """A strategy: its books, its ledger, its memory."""
+
+    def __init__(self, name: str, parameters: Parameters, places: Places, load: Load) -> None:
+        self.name = name
+        self.books = Books(name, parameters, places, load)
+        self.ledger = Ledger()
+        self.links: dict[int, int] = {}  # order's name -> name of the execution with a trade id that its fills belong to (recent ones)
+        self.memory = Memory()
+
+    @property
+    def live(self) -> Pulse:
+        return self.memory.pulses[LIVE]
+
+    @property
+    def backtest(self) -> Pulse:
+        return self.memory.pulses[BACKTEST]

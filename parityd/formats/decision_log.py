@@ -1,0 +1,228 @@
+"""A decision log: one JSON document that a backtester writes for each run.
+
+1. In the backtest book it announces its run: `created` = `end_time`, [start_time, end_time] inclusive; `end_time` is a watermark too.
+2. The k-th decision is line k. A decision that was not filled has `filled` false and no price; its quantity is what was decided.
+3. A `close` trades against the position that its context names (long: sell, short: buy); where none is named its side is missing.
+4. A time without an offset is in the source's time zone, UTC unless it says otherwise. `config`, `metrics` and `slippage` are not read.
+5. A document without its head (run_id, strategy_name, symbol, start_time, end_time, decisions) is unreadable as a whole.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from parityd.core.columns import STRATEGY_NAME, Block, block
+from parityd.core.instants import rfc3339
+from parityd.core.records import BACKTEST, NAN, Decision, Heartbeat, Native, Refusal, Run
+from parityd.formats.documents import opened, raw_text, sliced, text_of, value
+from parityd.formats.fields import Unfit, flag, instant, need, number, text
+from parityd.formats.lines import Long, chunks
+from parityd.formats.port import Context, Part, Sample, Unreadable
+from parityd.formats.rows import finished
+
+_HEAD = ("run_id", "strategy_name", "symbol", "start_time", "end_time")
+_ACTIONS = ("buy", "sell", "close", "hold")
+_LONG, _SHORT = ("long", "buy"), ("short", "sell")
+
+
+def knows(sample: Sample) -> bool:
+    return "decisions" in sample.keys and bool({"run_id", "strategy_name"} & sample.keys)
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What the document says of all its decisions. Times in ns; `symbol` "" where each decision names its own."""
+
+    run_id: str
+    strategy: str
+    symbol: str
+    start: int
+    end: int
+
+
+def head_of(members: Mapping[str, msgspec.Raw], context: Context) -> Head:
+    """The head of a document; `Unreadable` where it is not whole."""
+    row: dict[str, Any] = {}
+    for name in _HEAD:
+        row[name] = value(members[name], context.limits.nesting)[0] if name in members else None
+    try:
+        strategy = need(row, "strategy_name")
+        if not STRATEGY_NAME.match(strategy):
+            raise Unfit("bad_value", f"strategy_name {strategy[:80]!r} is no strategy's name")
+        start, end = (
+            instant(n, row[n] if row[n] not in (None, "") else need(row, n), context.timezone) for n in ("start_time", "end_time")
+        )
+        if end < start:
+            raise Unfit("bad_value", "end_time is before start_time")
+        return Head(need(row, "run_id"), strategy, text(row, "symbol"), start, end)
+    except Unfit as e:
+        raise Unreadable("unreadable_file", f"decision log: {e.reason}") from None
+
+
+def _section(row: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = row.get(name)
+    if found is None:
+        return {}
+    if not isinstance(found, Mapping):
+        raise Unfit("bad_value", f"{name} is no object")
+    return found
+
+
+def _held(state: Any) -> int:
+    """+1 long, -1 short, 0 flat or not said: from a word, a signed quantity, or an object with either."""
+    if isinstance(state, Mapping):
+        for name in ("side", "direction", "state", "quantity", "size", "position", "qty"):
+            if name in state and (held := _held(state[name])):
+                quantity = state.get("quantity", state.get("size"))
+                return 0 if quantity is not None and name in ("side", "direction", "state") and _is_zero(quantity) else held
+        return 0
+    if isinstance(state, str):
+        word = state.strip().lower()
+        if word in _LONG:
+            return 1
+        if word in _SHORT:
+            return -1
+    try:
+        amount = float(state)
+    except (TypeError, ValueError):
+        return 0
+    return (amount > 0) - (amount < 0)
+
+
+def _is_zero(quantity: Any) -> bool:
+    try:
+        return float(quantity) == 0
+    except (TypeError, ValueError):
+        return False
+
+
+def decision(row: Mapping[str, Any], head: Head, context: Context) -> Decision:
+    """One entry of `decisions`. Raises `Unfit`."""
+    seen, chosen, done = _section(row, "context"), _section(row, "decision"), _section(row, "execution")
+    if not chosen:
+        raise Unfit("missing_field", "decision is missing")
+    action = need(chosen, "action").strip().lower()
+    if action not in _ACTIONS:
+        raise Unfit("bad_value", f"action is {action[:60]!r}: must be one of {' '.join(_ACTIONS)}")
+    if seen.get("timestamp") in (None, ""):
+        raise Unfit("missing_field", "context.timestamp is missing")
+    ts = instant("context.timestamp", seen["timestamp"], context.timezone)
+    filled = flag(done, "filled") is True and action != "hold"
+    quantity = number(chosen, "quantity")
+    if filled:
+        given = number(done, "filled_quantity")
+        quantity = given if given == given else quantity  # noqa: PLR0124  # NaN is absent
+    elif quantity == 0:
+        quantity = NAN
+    said = text(chosen, "side").strip().lower() or text(row, "side").strip().lower()
+    if action == "close" and said not in ("buy", "sell"):
+        said = {1: "sell", -1: "buy", 0: ""}[_held(seen.get("position_state"))]
+    guards = chosen.get("guards")
+    return Decision(
+        ts=rfc3339(ts),
+        strategy=head.strategy,
+        symbol=text(seen, "symbol") or head.symbol,
+        action=action,  # type: ignore[arg-type]
+        side=said if action == "close" else "",  # type: ignore[arg-type]
+        trade_id=text(chosen, "trade_id") or text(row, "trade_id"),
+        quantity=quantity,
+        price=number(done, "fill_price") if filled else NAN,
+        fee=number(done, "commission") if filled else NAN,
+        mark=number(seen, "current_mark"),
+        filled=filled,
+        equity=number(seen, "equity"),
+        reason=text(chosen, "reason"),
+        guards=[str(g) for g in guards] if isinstance(guards, list) else None,
+        run_id=head.run_id,
+    )
+
+
+def _announcement(head: Head, symbol: str) -> Run:
+    created = rfc3339(head.end)
+    return Run(
+        ts=created, strategy=head.strategy, run_id=head.run_id, created=created, from_=rfc3339(head.start), to=rfc3339(head.end + 1),
+        symbol=symbol,
+    )  # fmt: skip
+
+
+def _log(view: memoryview, context: Context, line: int | None, start: int = 1) -> Iterator[Block]:
+    """One document, its first decision numbered `start`. `line`: the number of all its records, where it is one line of a file."""
+    members = opened(view).members
+    if members is None or "decisions" not in members:
+        raise Unreadable("unreadable_file", "decision log: decisions is missing")
+    head = head_of(members, context)
+    try:
+        elements = msgspec.json.decode(members["decisions"], type=list[msgspec.Raw])
+    except (msgspec.MsgspecError, RecursionError):
+        raise Unreadable("unreadable_file", "decision log: decisions is no list") from None
+    if context.book == BACKTEST:
+        yield block(
+            context.book, [(line or start, _announcement(head, head.symbol if _one_symbol(elements, head) else ""))], context.bounds
+        )
+    for first, some in sliced(elements, start):
+        records: list[tuple[int, Native]] = []
+        refusals = []
+        for k, raw in enumerate(some):
+            at = line or first + k
+            made = _one(raw, head, context)
+            if isinstance(made, Decision):
+                records.append((at, made))
+            else:
+                refusals.append(Refusal(line=at, code=made[0], reason=made[1], raw=raw_text(raw)))
+        shown = lambda at, first=first, some=some: "" if line else raw_text(some[at - first])  # noqa: E731
+        yield finished(block(context.book, records, context.bounds), refusals, shown)
+    if context.book == BACKTEST:
+        last = (line or start + max(1, len(elements)) - 1, Heartbeat(ts=rfc3339(head.end), strategy=head.strategy))
+        yield block(context.book, [last], context.bounds)
+
+
+def _one(raw: msgspec.Raw, head: Head, context: Context) -> Decision | tuple[str, str]:
+    found, code, reason = value(raw, context.limits.nesting)
+    if code:
+        return code, reason
+    if not isinstance(found, dict):
+        return "bad_value", "a decision is an object"
+    try:
+        return decision(found, head, context)
+    except Unfit as e:
+        return e.code, e.reason
+
+
+class _Where(msgspec.Struct, gc=False):
+    symbol: str | None = None
+
+
+class _Placed(msgspec.Struct, gc=False):
+    context: _Where | None = None
+
+
+def _one_symbol(elements: list[msgspec.Raw], head: Head) -> bool:
+    """Whether every decision is of the document's symbol: else the run is of all symbols of its strategy."""
+    look = msgspec.json.Decoder(_Placed)
+    for raw in elements:
+        try:
+            where = look.decode(raw).context
+        except (msgspec.MsgspecError, RecursionError, UnicodeError):
+            continue
+        if where is not None and where.symbol and where.symbol != head.symbol:
+            return False
+    return True
+
+
+def read(part: Part, context: Context) -> Iterator[Block]:
+    """A document; or, where the container is one of lines, a document a line."""
+    if part.shape == "document":
+        yield from _log(text_of(part, context), context, None, part.first)
+        return
+    for piece in chunks(part.open(), context.limits.line, part.first):
+        if isinstance(piece, Long):
+            yield Block(decisions=None, fills=None, rare=[], refusals=[piece.refusal(context.limits.line)])
+            continue
+        for line, raw in piece.numbered():
+            try:
+                yield from _log(memoryview(raw), context, line)
+            except Unreadable as e:
+                refused = Refusal(line=line, code="bad_value", reason=e.reason)
+                yield Block(decisions=None, fills=None, rare=[], refusals=piece.explain([refused]))

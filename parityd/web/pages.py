@@ -1,0 +1,252 @@
+"""The pages that a desk keeps open: all strategies, one strategy, the list of reports.
+
+1. A page is a function of what the desk says; templates print and compute nothing.
+2. Every text of a record passes the template's escaping; nothing is inline, so the policy `default-src 'self'` holds.
+3. The worst stands first; beyond 200 strategies the mildest are left out until they are asked for.
+4. Blocks for the time of rendering: called in a thread.
+"""
+
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Any
+from urllib.parse import quote
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from parityd.core.instants import rfc3339
+from parityd.web import advice, charts, sections
+from parityd.web.desk import Content, Desk
+from parityd.web.metrics import commands_of, evidence_of
+from parityd.web.sections import Table
+from parityd.web.views import (
+    ACTIONS,
+    DASH,
+    ago,
+    instant,
+    left,
+    level_class,
+    listed,
+    mapped,
+    number,
+    plain,
+    severity,
+    share,
+    span,
+    text,
+    to_ns,
+    whole,
+)
+
+MOST_ROWS = 200
+MOST_TRADES = 50
+
+
+def _source(folder: str, name: str) -> str:
+    return (files("parityd.web") / folder / name).read_text(encoding="utf-8")
+
+
+def static(name: str) -> bytes:
+    """A file of `static/`."""
+    return _source("static", name).encode()
+
+
+@cache
+def templates() -> Environment:
+    """The templates, with every value escaped and no value silently missing."""
+    made = Environment(
+        loader=FunctionLoader(lambda name: _source("templates", name)), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    made.filters["code"] = _code
+    return made
+
+
+def _code(words: str) -> Markup:
+    """Our own words with what stands between backticks as code."""
+    parts = words.split("`")
+    return Markup("").join(Markup("<code>{}</code>").format(p) if i % 2 else escape(p) for i, p in enumerate(parts))
+
+
+def _write(template: str, **content: Any) -> bytes:
+    return templates().get_template(template).render(content).encode("utf-8", "replace")
+
+
+def _frame(desk: Desk, status: Mapping[str, Any]) -> dict[str, Any]:
+    version = text(status.get("version"), 40)
+    return {"as_of": instant(desk.now()), "footer": f"parityd {version}" if version != DASH else "parityd"}
+
+
+def status_page(desk: Desk, *, everything: bool = False) -> bytes:
+    """All strategies at a glance."""
+    now, status, action, override = desk.now(), desk.status(), desk.action(), desk.override()
+    entries = [(str(n), mapped(e)) for n, e in mapped(action.get("strategies")).items() if n != "*"]
+    entries.sort(key=lambda p: (-severity(p[1].get("action")), -len(listed(p[1].get("findings"))), p[0].casefold()))
+    shown = entries if everything else entries[:MOST_ROWS]
+    return _write(
+        "status.html",
+        **_frame(desk, status),
+        head=_head(action, override, now),
+        not_ready=[text(r) for r in desk.not_ready()],
+        degraded=[text(d) for d in status.get("degraded") or ()],
+        halts=[_halt(h) for h in listed(status.get("halts"))],
+        tally=_tally(entries),
+        rows=[_row(n, e, mapped(mapped(override.get("strategies")).get(n)), now) for n, e in shown],
+        more=len(entries) - len(shown),
+        actions=[_change(c) for c in listed(status.get("last_actions"))[:12]],
+        commands=sections.commands(listed(status.get("commands")), now),
+        books=_books(status, now),
+        service=_service(status, override, now),
+    )
+
+
+def _head(action: Content, override: Content, now: int) -> dict[str, Any]:
+    stands = override or action
+    size = severity(stands.get("action")) if stands.get("action") else 4
+    remaining = left(now, stands.get("expires_at"))
+    expired = remaining is not None and remaining <= 0
+    words = {True: "enabled", False: "disabled"}.get(stands.get("trading_enabled"), DASH)  # type: ignore[arg-type]
+    return {
+        "action": text(stands.get("action")) if stands else "NOT PUBLISHED",
+        "size": size,
+        "reason": text(stands.get("reason")) if stands else "No override has been published yet: engines stay stopped.",
+        "does": advice.ACTIONS.get(str(stands.get("action")), ""),
+        "left": None if remaining is None else round(remaining),
+        "left_text": "EXPIRED" if expired else DASH if remaining is None else f"for {span(remaining)}",
+        "enabled": words,
+        "multiplier": plain(stands.get("size_multiplier"), 2),
+        "decision": text(stands.get("decision_sequence"), 24),
+        "issue": text(stands.get("sequence"), 24),
+    }
+
+
+def _tally(entries: list[tuple[str, Mapping[str, Any]]]) -> list[dict[str, Any]]:
+    counts = [sum(severity(e.get("action")) == i for _, e in entries) for i in range(5)]
+    return [{"action": ACTIONS[i], "size": i, "n": counts[i]} for i in range(4, -1, -1) if counts[i]]
+
+
+def _row(name: str, entry: Mapping[str, Any], published: Mapping[str, Any], now: int) -> dict[str, Any]:
+    metrics, trades = mapped(entry.get("metrics")), mapped(entry.get("trades"))
+    drift = evidence_of(entry.get("drift"))
+    most = max(drift, key=lambda k: drift[k], default="")
+    limits = sections.limits(entry)
+    head = sections.action_head(entry, now)
+    counts = [
+        f"{whole(trades.get(k))} {k}" for k in ("matched", "missed", "unexpected", "pending") if number(trades.get(k)) or k == "matched"
+    ]
+    return {
+        "name": name,
+        "href": f"/strategies/{quote(name, safe='')}",
+        **{k: head[k] for k in ("action", "size", "would")},
+        "since": ago(now, entry.get("since")),
+        "error": plain(metrics.get("tracking_error_bps")),
+        "error_meter": charts.meter(metrics.get("tracking_error_bps"), limits)
+        if number(metrics.get("tracking_error_bps")) is not None
+        else "",
+        "rate": share(metrics.get("match_rate")),
+        "matched": f"{whole(trades.get('matched'))} matched" if trades else "",
+        "counts": ", ".join(counts),
+        "drift": share(drift[most], 0) if most else DASH,
+        "drift_meter": charts.meter(drift[most], (0.5, 0.8, 1.0), f"of the limit ({most})") if most else "",
+        "chips": _chips(entry),
+        "note": _note(entry, published),
+    }
+
+
+def _chips(entry: Mapping[str, Any]) -> list[dict[str, str]]:
+    commands = [{"text": f"operator: {text(c.get('command'), 20)}", "style": "t2"} for c in commands_of(entry.get("override"))]
+    found = [
+        {"text": text(f.get("code"), 30), "style": level_class(f.get("level")).replace("l", "t")} for f in listed(entry.get("findings"))
+    ]
+    return commands + found[:8]
+
+
+def _note(entry: Mapping[str, Any], published: Mapping[str, Any]) -> str:
+    if severity(entry.get("action")) > 0:
+        return text(published.get("reason") or entry.get("reason") or "", 160).replace(DASH, "")
+    if entry.get("evidence") == "insufficient":
+        return "not enough settled trades to judge"
+    return str(entry.get("grade") or "").lower()
+
+
+def _change(c: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "ts": instant(c.get("ts")), "strategy": text(c.get("strategy"), 70), "was": text(c.get("from")), "now": text(c.get("to")),
+        "size": severity(c.get("to")), "reason": text(c.get("reason")),
+    }  # fmt: skip
+
+
+def _halt(h: Mapping[str, Any]) -> dict[str, str]:
+    scope = "for all strategies" if h.get("strategy") in ("*", None) else f"for {text(h['strategy'], 70)}"
+    return {"name": text(h.get("name"), 80), "scope": scope, "since": instant(h.get("since"))}
+
+
+def _books(status: Mapping[str, Any], now: int) -> Table:
+    backlog, lag, marks = (mapped(status.get(k)) for k in ("backlog", "lag", "watermarks"))
+    rows = [(b, whole(backlog.get(b)), span(lag.get(b)), ago(now, marks.get(b))) for b in ("live", "backtest")]
+    return Table("Files that wait, by book", (("Book", False), ("Files waiting", True), ("Oldest", True), ("Watermark", True)), rows)
+
+
+def _service(status: Mapping[str, Any], override: Content, now: int) -> list[tuple[str, str]]:
+    free = number(status.get("free_bytes"))
+    return [
+        ("Version", text(status.get("version"), 40)),
+        ("Instance", text(status.get("instance") or override.get("instance"), 60)),
+        ("Up for", span(status.get("uptime_seconds"))),
+        ("Last check", ago(now, status.get("last_check"))),
+        (
+            "Last report",
+            text(status.get("last_report"), 10) if to_ns(status.get("last_report")) is None else ago(now, status.get("last_report")),
+        ),
+        ("Published", ago(now, override.get("issued_at"))),
+        ("Free space", DASH if free is None else f"{plain(free / 2**30)} GiB"),
+        ("Mode", {True: "advisory", False: "in command"}.get(status.get("advisory"), DASH)),  # type: ignore[arg-type]
+    ]
+
+
+def strategy_page(desk: Desk, name: str) -> bytes | None:
+    """One strategy; None where there is none of that name."""
+    found = desk.strategy(name)
+    if found is None:
+        return None
+    now, status, published = desk.now(), desk.status(), mapped(mapped(desk.override().get("strategies")).get(name))
+    entry = {
+        **{k: v for k, v in published.items() if k in ("reason", "size_multiplier")},
+        **{k: v for k, v in found.items() if v is not None},
+    }
+    rows, following = desk.trades(name, None, MOST_TRADES, None)
+    more = f"The newest {len(rows)}; all of them: /api/v1/trades?strategy={quote(name, safe='')}" if following else ""
+    drawn = sections.series_charts(found.get("series"), entry)
+    return _write(
+        "strategy.html",
+        **_frame(desk, status),
+        name=name,
+        head=sections.action_head(entry, now),
+        commands=sections.commands(commands_of(entry.get("override")), now),
+        findings=sections.findings(entry),
+        quiet="None: every measure that could be taken is within its band."
+        if entry.get("evidence") == "sufficient"
+        else "None; there are not enough settled trades to judge yet.",
+        measures=sections.measures(entry),
+        charts=drawn or [("Charts", charts.nothing("No history yet: charts appear with the first settled trades."))],
+        trades=sections.trades(rows, f"Newest trades of {name}", more=more, empty="No trade yet."),
+    )
+
+
+def reports_page(desk: Desk) -> bytes:
+    """The reports at hand."""
+    status, now = desk.status(), desk.now()
+    days = [
+        {
+            "day": text(d.get("day"), 10),
+            "revision": whole(d["revision"]) if number(d.get("revision")) else "",
+            "headline": text(d.get("headline"), 500),
+        }
+        for d in listed(desk.report_days())[:400]
+    ]
+    return _write("reports.html", **_frame(desk, status), head=_head(desk.action(), desk.override(), now), days=days)
+
+
+def rfc(now: int) -> str:
+    """A time of the desk as text for machines."""
+    return rfc3339(now)
