@@ -8,7 +8,7 @@
 
 from collections.abc import Sequence
 
-from parityd.core.findings import Finding
+from parityd.core.evidence import Finding
 from parityd.core.findings_bars import SAME
 from parityd.core.parameters import Thresholds
 
@@ -108,4 +108,6 @@ def degraded(parts: Sequence[str]) -> Finding | None:
     """`parts`: the outer parts that fail, one sentence each."""
     if not parts:
         return None
-    return Finding(code="degraded", level="WARNING", value=float(len(parts)), threshold=0.0, state=True, detail=f"degraded: {'; '.join(parts)}")
+    return Finding(
+        code="degraded", level="WARNING", value=float(len(parts)), threshold=0.0, state=True, detail=f"degraded: {'; '.join(parts)}"
+    )

@@ -3,7 +3,7 @@
 1. RFC 3339 needs its offset; a number (or the digits of one) is epoch seconds. Anything else is not a time.
 2. The usual form `YYYY-MM-DDTHH:MM:SS.ffffffZ` is read as a matrix of digits; whatever is not of that form takes the slow way,
    with the same result.
-3. Up to nine digits of fraction count; further digits are cut.
+3. Up to nine digits of fraction count; further digits are cut. A time out of reach of 64 bits (1677 to 2262) is the first or last within it.
 """
 
 import math
@@ -20,6 +20,7 @@ I64 = NDArray[np.int64]
 SECOND = 1_000_000_000
 DAY_NS = 86_400 * SECOND
 MILLI = 1_000_000
+LAST = 2**63 - 1
 _EPOCH = date(1970, 1, 1).toordinal()
 _FORM = re.compile(r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:[.,](\d+))?(Z|z|[+-]\d\d:?\d\d)?\Z", re.ASCII)
 _WIDTH = 28  # the usual form and a newline
@@ -45,11 +46,11 @@ def parse_time(value: str | float | None, *, naive_is_utc: bool = False) -> int:
         else:
             return _from_match(found, naive_is_utc=naive_is_utc)
     if isinstance(value, int):
-        return value * SECOND if abs(value) < 9_000_000_000 else NO_TS
-    if not math.isfinite(value) or abs(value) >= 9e9:
+        return _within(value * SECOND)
+    if not math.isfinite(value):
         return NO_TS
     whole = math.floor(value)
-    return whole * SECOND + round((value - whole) * 1e7) * 100  # a double holds epoch seconds to about 1e-7
+    return _within(whole * SECOND + round((value - whole) * 1e7) * 100)  # a double holds epoch seconds to about 1e-7
 
 
 def _from_match(found: re.Match[str], *, naive_is_utc: bool) -> int:
@@ -68,7 +69,12 @@ def _from_match(found: re.Match[str], *, naive_is_utc: bool) -> int:
         return NO_TS
     since = t - datetime(1970, 1, 1, tzinfo=UTC)
     ns = (since.days * 86_400 + since.seconds) * SECOND + int(((fraction or "") + "000000000")[:9])
-    return ns if abs(ns) < 9_000_000_000 * SECOND else NO_TS
+    return _within(ns)
+
+
+def _within(ns: int) -> int:
+    """The year 9999 is a time, though none that 64 bits can hold: it becomes the last one."""
+    return max(-LAST, min(LAST, ns))
 
 
 def _fast(values: Sequence[str]) -> I64 | None:

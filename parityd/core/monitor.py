@@ -23,11 +23,12 @@ from parityd.core.marks import BACKTEST_MARK, LIVE_MARK, TRADED, Marks
 from parityd.core.parameters import Parameters
 from parityd.core.rebuild import Rebuilder
 from parityd.core.records import BACKTEST, BOOKS, LIVE, NO_TS, Line, Mark, Order, Run
-from parityd.core.rows import B_FILLS, Rows, Shelf
+from parityd.core.rows import B_FILLS, Rows, Shelf, trade_time
 from parityd.core.said import hear
 from parityd.core.strategy import Strategy
 from parityd.core.terms import Instruments, Names, canonical
 
+IMPORTED_NS = 7 * 86_400 * 1_000_000_000
 MOST_ROWS = 200_000  # rows held in memory; older shelves are read again when they are needed
 
 
@@ -80,7 +81,7 @@ class Monitor:
         for f, got in zip(files, counted, strict=True):
             self.rebuilder.see(f.book, got)
             self._rare_first(f.book, got.rare)
-        self._columns(files, counted, out)
+        self._columns(files, counted, out, now)
         for f, got in zip(files, counted, strict=True):
             for line in got.rare:
                 name = hear(self, f.book, line, now)
@@ -130,7 +131,7 @@ class Monitor:
 
     # --- executions ---------------------------------------------------------------------------------------------
 
-    def _columns(self, files: list[FileBatch], counted: list[Counted], out: Applied) -> None:
+    def _columns(self, files: list[FileBatch], counted: list[Counted], out: Applied, now: int) -> None:
         parts: dict[str, dict[str, list[Part]]] = {}
         for book in BOOKS:
             decisions = [g.decisions for f, g in zip(files, counted, strict=True) if f.book == book and g.decisions is not None]
@@ -152,8 +153,17 @@ class Monitor:
                 self._mark_from(book, c.symbol, when, c.decision_mark)
         for name, both in parts.items():
             s = self.strategies[name]
+            self._note_imported(s, both, now)
             fresh = {book: self._several(s, book, _joined(both[book])) if book in both else None for book in BOOKS}
             s.books.absorb(fresh[BACKTEST], fresh[LIVE])
+
+    def _note_imported(self, s: Strategy, parts: dict[str, list[Part]], now: int) -> None:
+        """Trades older than seven days as they come in ask for nothing (imported history)."""
+        for rows, _ in (part for own in parts.values() for part in own):
+            t = trade_time(rows)
+            old = t[(t != NO_TS) & (t < now - IMPORTED_NS)]
+            if len(old):
+                s.memory.imported_until = max(s.memory.imported_until, int(old.max()))
 
     def _see(self, book: str, strategy: list[str], ts: NDArray[np.int64], out: Applied) -> None:
         names = dict.fromkeys(strategy)

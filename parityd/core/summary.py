@@ -22,44 +22,34 @@ ID, TIMED, B_ONLY, L_ONLY = range(4)
 
 FIELDS = (
     "matched", "missed", "unexpected", "suppressed", "suspect", "ambiguous", "by_id", "by_decision", "by_fill", "unpriced",
-    "n", "d", "d2", "w", "wd", "wd2", "fee_bps", "timing_ms", "timing_n",
-    "N", "LN", "data", "timing", "slip", "impact", "fee", "data_n", "timing_c", "slip_c", "impact_n",
-    "slip_alone", "slip_alone_x", "slip_alone_n", "timing_alone", "timing_alone_x", "timing_alone_n", "x", "merged_money", "exec_money",
+    "n", "d", "d2", "w", "wd", "wd2", "fee_bps", "timing_ms", "timing_n", "data_n", "timing_c", "slip_c", "impact_n", "slip_alone_n", "timing_alone_n",
 )  # fmt: skip
 AT = {name: k for k, name in enumerate(FIELDS)}
-# per symbol: sizing and model as coefficients of m_T, what parityd's own actions took away, and signed quantities
-PER_SYMBOL = ("sizing_a", "sizing_b", "model_a", "model_b", "action_a", "action_b", "q_allowed", "q_full", "q_live")
+# per symbol, in its quote currency: money; sizing and model as coefficients of m_T, what parityd's own actions took away; signed quantities
+PER_SYMBOL = (
+    "N", "LN", "x", "data", "timing", "slip", "impact", "fee", "merged", "exec", "slip_alone", "slip_alone_x", "timing_alone", "timing_alone_x",
+    "sizing_a", "sizing_b", "model_a", "model_b", "action_a", "action_b", "q_allowed", "q_full", "q_live", "live_fees", "live_notional",
+)  # fmt: skip
 SYM_AT = {name: k for k, name in enumerate(PER_SYMBOL)}
 
 
 class Summary:
     """Sums of one stretch; `s` has shape (FIELDS,), `sym` maps a symbol's code to shape (PER_SYMBOL,)."""
 
-    __slots__ = ("latest", "latency", "newest", "peak", "peak_w", "s", "sym")
+    __slots__ = ("ccy", "latest", "latency", "newest", "peak", "peak_w", "s", "sym")
 
     def __init__(self) -> None:
         self.s: F64 = np.zeros(len(FIELDS))
         self.peak = 0.0  # the d of largest absolute value, signed
         self.peak_w = 0.0
         self.sym: dict[int, F64] = {}
+        self.ccy: dict[int, int] = {}  # quote currency of each symbol
         self.latest: dict[int, int] = {}  # newest trade time of each symbol
         self.newest = -(2**63)
         self.latency: list[F64] = []
 
     def __getitem__(self, name: str) -> float:
         return float(self.s[AT[name]])
-
-    def add(self, other: "Summary") -> None:
-        self.s = self.s + other.s
-        if abs(other.peak) > abs(self.peak):
-            self.peak, self.peak_w = other.peak, other.peak_w
-        for k, v in other.sym.items():
-            self.sym[k] = self.sym[k] + v if k in self.sym else v
-        for k, t in other.latest.items():
-            if t > self.latest.get(k, -(2**63)):
-                self.latest[k] = t
-        self.newest = max(self.newest, other.newest)
-        self.latency += other.latency
 
     @property
     def settled(self) -> int:
@@ -97,64 +87,68 @@ def summarise(rows: Rows) -> Summary:
         s[AT[name]] = (matched & (rows["how"] == how)).sum()
     s[AT["unpriced"]] = rows["unpriced"].sum()
     out.newest = int(rows["t"].max())
-    _measures(out, rows[matched & ~suspect])
-    live_only = (l & ~b) | (l & suppressed)
-    one = rows[(b & ~l & ~suppressed) | live_only]
-    s[AT["N"]] += np.nansum(one["n"])
-    s[AT["LN"]] += np.nansum(one["ln"])
-    _per_symbol(out, rows[~suspect], live_only[~suspect])
+    codes, place = np.unique(rows["sym"], return_inverse=True)
+    table = np.zeros((len(codes), len(PER_SYMBOL)))
+    good = matched & ~suspect
+    _measures(out, rows[good], place[good], table)
+    _one_sided(rows, b, l, suppressed, suspect, place, table)
+    newest = np.full(len(codes), -(2**63))
+    np.maximum.at(newest, place, rows["t"])
+    ccy = np.zeros(len(codes), np.int64)
+    np.maximum.at(ccy, place, rows["ccy"])
+    for k, c in enumerate(codes.tolist()):
+        out.sym[c], out.latest[c], out.ccy[c] = table[k], int(newest[k]), int(ccy[k])
     return out
 
 
-def _measures(out: Summary, r: Rows) -> None:
+def _measures(out: Summary, r: Rows, place: NDArray[np.int64], table: F64) -> None:
+    """Matched trades: what MATH 3 averages, and the components per symbol."""
     if len(r) == 0:
         return
-    s = out.s
+    s, m = out.s, len(table)
     d, w, x = r["d"], r["n"], r["x"]
     top = int(np.abs(d).argmax())
     out.peak, out.peak_w = float(d[top]), float(w[top])
     for name, v in (("n", float(len(r))), ("d", d.sum()), ("d2", (d * d).sum()), ("w", w.sum()), ("wd", (w * d).sum()), ("wd2", (w * d * d).sum()),
-                    ("fee_bps", r["fee_bps"].sum()), ("timing_ms", np.nansum(r["timing_ms"])), ("timing_n", (~np.isnan(r["timing_ms"])).sum()),
-                    ("N", w.sum()), ("LN", r["ln"].sum()), ("x", x.sum()), ("fee", r["fee"].sum())):  # fmt: skip
+                    ("fee_bps", r["fee_bps"].sum()), ("timing_ms", np.nansum(r["timing_ms"])), ("timing_n", (~np.isnan(r["timing_ms"])).sum())):  # fmt: skip
         s[AT[name]] += v
     for name, count in (("data", "data_n"), ("timing", "timing_c"), ("slip", "slip_c"), ("impact", "impact_n")):
         known = ~np.isnan(r[name])
-        s[AT[name]] += r[name][known].sum()
         s[AT[count]] += known.sum()
-    alone = (r["flags"] & SLIP_ALONE) != 0
-    slow = (r["flags"] & TIMING_ALONE) != 0
+        table[:, SYM_AT[name]] += np.bincount(place, np.where(known, r[name], 0.0), m)
+    alone, slow = (r["flags"] & SLIP_ALONE) != 0, (r["flags"] & TIMING_ALONE) != 0
     for name, mask, column in (("slip_alone", alone, "slip"), ("timing_alone", slow, "timing")):
-        s[AT[name]] += r[column][mask].sum()
-        s[AT[name + "_x"]] += x[mask].sum()
         s[AT[name + "_n"]] += mask.sum()
-    s[AT["exec_money"]] += (x * d / 1e4 + r["fee"]).sum()
-    s[AT["merged_money"]] += r["slip"][~alone].sum()
+        table[:, SYM_AT[name]] += np.bincount(place, np.where(mask, r[column], 0.0), m)
+        table[:, SYM_AT[name + "_x"]] += np.bincount(place, np.where(mask, x, 0.0), m)
+    merged = np.where(alone, 0.0, np.nan_to_num(r["slip"]))
+    for name, v in (("N", w), ("LN", r["ln"]), ("x", x), ("fee", r["fee"]), ("exec", x * d / 1e4 + r["fee"]), ("merged", merged)):
+        table[:, SYM_AT[name]] += np.bincount(place, v, m)
     waits = r["latency"][((r["flags"] & MAKER) == 0) & ~np.isnan(r["latency"])]
     if len(waits):
         out.latency.append(waits.copy())
 
 
-def _per_symbol(out: Summary, r: Rows, live_only: Mask) -> None:
-    codes, place = np.unique(r["sym"], return_inverse=True)
-    if len(codes) == 0:
-        return
-    m = len(codes)
-    sign = r["side"].astype(np.float64)
-    suppressed = (r["flags"] & SUPPRESSED) != 0
-    b, l = (r["bkey"] != 0) & (r["b_q"] > 0), (r["lkey"] != 0) & (r["l_q"] > 0)  # noqa: E741
+def _one_sided(rows: Rows, b: Mask, l: Mask, suppressed: Mask, suspect: Mask, place: NDArray[np.int64], table: F64) -> None:  # noqa: E741
+    """Opportunity, what parityd took away, and quantities; suspect trades are left out."""
+    m = len(table)
+    ok = ~suspect
+    sign = rows["side"].astype(np.float64)
     both = b & l & ~suppressed
-    bq, bn, bf = np.where(b, r["b_q"], 0.0), np.where(b, r["b_not"], 0.0), np.where(b, r["b_fee"], 0.0)
-    rest = 1.0 - r["alpha"]
-    oa, ob = np.nan_to_num(r["oa"]), np.nan_to_num(r["ob"])
-    columns = (
-        np.where(both, oa, 0.0), np.where(both, ob, 0.0), np.where(both, 0.0, oa), np.where(both, 0.0, ob),
-        rest * sign * bq, -rest * (sign * bn + bf), r["alpha"] * sign * bq, sign * bq, np.where(l, sign * r["l_q"], 0.0),
-    )  # fmt: skip
-    table = np.stack([np.bincount(place, c, m) for c in columns], axis=1)
-    newest = np.full(m, -(2**63))
-    np.maximum.at(newest, place, r["t"])
-    out.sym = {int(c): table[k] for k, c in enumerate(codes)}
-    out.latest = {int(c): int(newest[k]) for k, c in enumerate(codes)}
+    alone = (b ^ l) | suppressed
+    bq, bn, bf = (np.where(b & ok, rows[f], 0.0) for f in ("b_q", "b_not", "b_fee"))
+    rest = 1.0 - rows["alpha"]
+    oa, ob = np.nan_to_num(np.where(ok, rows["oa"], 0.0)), np.nan_to_num(np.where(ok, rows["ob"], 0.0))
+    live = np.where(l & ok, rows["l_q"], 0.0)
+    for name, v in (
+        ("sizing_a", np.where(both, oa, 0.0)), ("sizing_b", np.where(both, ob, 0.0)),
+        ("model_a", np.where(both, 0.0, oa)), ("model_b", np.where(both, 0.0, ob)),
+        ("action_a", rest * sign * bq), ("action_b", -rest * (sign * bn + bf)),
+        ("q_allowed", rows["alpha"] * sign * bq), ("q_full", sign * bq), ("q_live", sign * live),
+        ("N", np.nan_to_num(np.where(alone & ok, rows["n"], 0.0))), ("LN", np.nan_to_num(np.where(alone & ok, rows["ln"], 0.0))),
+        ("live_fees", np.where(l & ok, rows["l_fee"], 0.0)), ("live_notional", np.where(l & ok, rows["l_not"], 0.0)),
+    ):  # fmt: skip
+        table[:, SYM_AT[name]] += np.bincount(place, v, m)
 
 
 def total(parts: Iterable[Summary]) -> Summary:
@@ -175,6 +169,7 @@ def total(parts: Iterable[Summary]) -> Summary:
         for k, t in p.latest.items():
             if t > out.latest.get(k, -(2**63)):
                 out.latest[k] = t
+            out.ccy[k] = max(p.ccy[k], out.ccy.get(k, 0))
         out.newest = max(out.newest, p.newest)
         out.latency += p.latency
     return out

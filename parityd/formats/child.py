@@ -2,7 +2,7 @@
 
 1. The child is a fresh interpreter, not a fork: it holds nothing of ours but the file and an empty temporary one.
 2. A child that dies, is over its time, or leaves no whole result means `Unreadable`; nothing of its output is then used.
-3. The temporary file has no name: it goes with the last reader.
+3. Temporary files have no names; they go when the reading ends.
 """
 
 import json
@@ -10,21 +10,22 @@ import os
 import subprocess
 import sys
 import tempfile
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from parityd.formats.port import Limits, Unreadable
+from parityd.formats.port import Context, Unreadable
 
 _SCRIPT = os.path.join(os.path.dirname(__file__), "unpack.py")
 _TAIL = 8
+_KEEP = ("PATH", "LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV", "LANG", "LC_ALL")
 
 
 class Slice:
     """A readable window of a file, with a position of its own."""
 
-    def __init__(self, fd: int, start: int, size: int, owner: object) -> None:
+    def __init__(self, fd: int, start: int, size: int) -> None:
         self.fd, self.start, self.size, self.at = fd, start, size, 0
-        self.owner = owner  # keeps the file open
 
     def read(self, size: int = -1) -> bytes:
         left = self.size - self.at
@@ -52,15 +53,15 @@ class Unpacked:
     size: int
 
     def slice(self, start: int = 0, size: int | None = None) -> BinaryIO:
-        return Slice(self.file.fileno(), start, self.size - start if size is None else size, self.file)  # type: ignore[return-value]
+        return Slice(self.file.fileno(), start, self.size - start if size is None else size)  # type: ignore[return-value]
 
 
-def on_disk(stream: BinaryIO, scratch: str | None) -> Any:
-    """The bytes as a file with a descriptor: the stream itself where it is one, else a nameless copy."""
+def on_disk(stream: BinaryIO, scratch: str | None, closing: ExitStack) -> Any:
+    """The bytes as a file with a descriptor, at its start: the stream itself where it is one, else a nameless copy."""
     try:
         os.lseek(stream.fileno(), 0, os.SEEK_SET)
     except (OSError, AttributeError, ValueError):
-        copy = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115  # handed to the caller
+        copy = closing.enter_context(tempfile.TemporaryFile(dir=scratch))  # noqa: SIM115  # closed by `closing`
         if stream.seekable():
             stream.seek(0)
         while piece := stream.read(1 << 20):
@@ -71,26 +72,22 @@ def on_disk(stream: BinaryIO, scratch: str | None) -> Any:
     return stream
 
 
-def unpack(stream: BinaryIO, container: str, limits: Limits, scratch: str | None, **how: Any) -> Unpacked:
-    """Let the child open `stream` as `container` (zip, parquet, sqlite)."""
-    packed = on_disk(stream, scratch)
-    asked = {
-        "container": container,
-        "memory": limits.child_memory,
-        "seconds": int(limits.child_seconds) + 1,
-        "expanded": limits.expanded,
-        "how": how,
-    }
-    out = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115  # belongs to the result
-    keep = ("PATH", "LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV", "LANG", "LC_ALL")
-    env = {k: os.environ[k] for k in keep if k in os.environ} | {"OPENBLAS_NUM_THREADS": "1", "ARROW_DEFAULT_MEMORY_POOL": "system"}
-    try:
-        done = subprocess.run(  # noqa: S603  # our own script
-            [sys.executable, "-P", _SCRIPT, json.dumps(asked)],
-            stdin=packed, stdout=out, stderr=subprocess.PIPE, timeout=limits.child_seconds, env=env, check=False,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        raise Unreadable("unreadable_file", f"{container}: not opened within {limits.child_seconds:g} s") from None
+def unpack(stream: BinaryIO, container: str, context: Context, closing: ExitStack, **how: Any) -> Unpacked:
+    """Let the child open `stream` as `container` (zip, parquet, sqlite). What it gives lives until `closing` closes."""
+    limits = context.limits
+    seconds = int(limits.child_seconds) + 1
+    asked = {"container": container, "memory": limits.child_memory, "seconds": seconds, "expanded": limits.expanded, "how": how}
+    out = closing.enter_context(tempfile.TemporaryFile(dir=context.scratch))  # noqa: SIM115  # closed by `closing`
+    env = {k: os.environ[k] for k in _KEEP if k in os.environ} | {"OPENBLAS_NUM_THREADS": "1", "ARROW_DEFAULT_MEMORY_POOL": "system"}
+    with ExitStack() as own:
+        packed = on_disk(stream, context.scratch, own)
+        try:
+            done = subprocess.run(  # noqa: S603  # our own script
+                [sys.executable, "-P", _SCRIPT, json.dumps(asked)],
+                stdin=packed, stdout=out, stderr=subprocess.PIPE, timeout=limits.child_seconds, env=env, check=False,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            raise Unreadable("unreadable_file", f"{container}: not opened within {limits.child_seconds:g} s") from None
     if done.returncode != 0:
         raise _why(container, done)
     return _result(out, container)

@@ -8,7 +8,9 @@
 
 import os
 from collections.abc import Iterator
-from typing import BinaryIO
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any, BinaryIO
 
 from parityd.formats.child import Unpacked, unpack
 from parityd.formats.port import Context, Part, Shape, Unreadable
@@ -35,24 +37,34 @@ def _length(stream: BinaryIO) -> int:
     return length
 
 
-def parts(handle: BinaryIO, context: Context, tables: tuple[str, ...] = ()) -> list[Part]:
-    """The parts of a file. `tables`: what is asked of an SQLite file."""
+def parts(handle: BinaryIO, context: Context, tables: tuple[str, ...], closing: ExitStack) -> list[Part]:
+    """The parts of a file, readable until `closing` closes. `tables`: what is asked of an SQLite file."""
     if _length(handle) > context.limits.file:
         raise Unreadable("too_long", f"the file is larger than {context.limits.file} bytes")
-    return list(_parts(handle, context.name, context, tables, nested=False))
+    return list(_parts(handle, context.name, _Opening(context, tables, closing), nested=False))
 
 
-def _parts(handle: BinaryIO, name: str, context: Context, tables: tuple[str, ...], *, nested: bool) -> Iterator[Part]:
+@dataclass(frozen=True, slots=True)
+class _Opening:
+    context: Context
+    tables: tuple[str, ...]
+    closing: ExitStack
+
+    def child(self, plain: BinaryIO, container: str, **how: Any) -> Unpacked:
+        return unpack(plain, container, self.context, self.closing, **how)
+
+
+def _parts(handle: BinaryIO, name: str, opening: _Opening, *, nested: bool) -> Iterator[Part]:
     suffix, packed = suffixes(name)
     if suffix not in KNOWN:
         raise Unreadable(
             "unknown_format", f"no known container: the name ends in {suffix + packed or 'no suffix'!r}, not in {' '.join(KNOWN)}"
         )
     if packed:
-        checked(handle, packed, context.limits)
+        checked(handle, packed, opening.context.limits)
     if suffix in CHILD:
         plain = unpacked(handle, packed) if packed else handle
-        yield from _from_child(plain, CHILD[suffix], name, context, tables, nested=nested)
+        yield from _from_child(plain, CHILD[suffix], name, opening, nested=nested)
         return
 
     def opened() -> BinaryIO:
@@ -61,29 +73,27 @@ def _parts(handle: BinaryIO, name: str, context: Context, tables: tuple[str, ...
         handle.seek(0)
         return handle
 
-    yield Part(name=name, shape=SHAPES.get(suffix, "lines"), open=opened)
+    yield Part(name=name, shape=SHAPES[suffix], open=opened)
 
 
-def _from_child(plain: BinaryIO, container: str, name: str, context: Context, tables: tuple[str, ...], *, nested: bool) -> Iterator[Part]:
-    limits = context.limits
+def _from_child(plain: BinaryIO, container: str, name: str, opening: _Opening, *, nested: bool) -> Iterator[Part]:
+    context = opening.context
     if container == "parquet":
         naive = "Z" if context.timezone == "UTC" else ""
-        got = unpack(plain, container, limits, context.scratch, naive=naive)
-        yield Part(name=name, shape="lines", open=got.slice)
+        yield Part(name=name, shape="lines", open=opening.child(plain, container, naive=naive).slice)
     elif container == "sqlite":
-        got = unpack(plain, container, limits, context.scratch, tables=list(tables))
-        yield Part(name=name, shape="database", open=got.slice)
+        yield Part(name=name, shape="database", open=opening.child(plain, container, tables=list(opening.tables)).slice)
     elif nested:
         raise Unreadable("unreadable_file", f"member {name[:100]!r} is an archive itself")
     else:
-        got = unpack(plain, container, limits, context.scratch, members=limits.members)
+        got = opening.child(plain, container, members=context.limits.members)
         for member, start, size in got.index["members"]:
-            yield from _member(got, member, start, size, context, tables)
+            yield from _member(got, member, start, size, opening)
 
 
-def _member(got: Unpacked, name: str, start: int, size: int, context: Context, tables: tuple[str, ...]) -> Iterator[Part]:
+def _member(got: Unpacked, name: str, start: int, size: int, opening: _Opening) -> Iterator[Part]:
     suffix, _ = suffixes(name)
     if suffix in KNOWN:
-        yield from _parts(got.slice(start, size), name, context, tables, nested=True)
+        yield from _parts(got.slice(start, size), name, opening, nested=True)
     else:
         yield Part(name=name, shape="text", open=lambda: got.slice(start, size))

@@ -3,21 +3,22 @@
 1. In the backtest book it announces its run: `created` = `end_time`, [start_time, end_time] inclusive; `end_time` is a watermark too.
 2. The k-th decision is line k. A decision that was not filled has `filled` false and no price; its quantity is what was decided.
 3. A `close` trades against the position that its context names (long: sell, short: buy); where none is named its side is missing.
+   `execution.other_fills`, where a backtester adds them, are fills of orders that earlier decisions left resting.
 4. A time without an offset is in the source's time zone, UTC unless it says otherwise. `config`, `metrics` and `slippage` are not read.
 5. A document without its head (run_id, strategy_name, symbol, start_time, end_time, decisions) is unreadable as a whole.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
 from parityd.core.columns import STRATEGY_NAME, Block, block
 from parityd.core.instants import rfc3339
-from parityd.core.records import BACKTEST, NAN, Decision, Heartbeat, Native, Refusal, Run
+from parityd.core.records import BACKTEST, NAN, Decision, Fill, Heartbeat, Native, Refusal, Run
 from parityd.formats.documents import opened, raw_text, sliced, text_of, value
-from parityd.formats.fields import Unfit, flag, instant, need, number, text
+from parityd.formats.fields import Unfit, as_number, flag, need, need_instant, number, side, text
 from parityd.formats.lines import Long, chunks
 from parityd.formats.port import Context, Part, Sample, Unreadable
 from parityd.formats.rows import finished
@@ -44,21 +45,19 @@ class Head:
 
 def head_of(members: Mapping[str, msgspec.Raw], context: Context) -> Head:
     """The head of a document; `Unreadable` where it is not whole."""
-    row: dict[str, Any] = {}
-    for name in _HEAD:
-        row[name] = value(members[name], context.limits.nesting)[0] if name in members else None
+    row = {name: value(members[name], context.limits.nesting)[0] if name in members else None for name in _HEAD}
     try:
-        strategy = need(row, "strategy_name")
-        if not STRATEGY_NAME.match(strategy):
-            raise Unfit("bad_value", f"strategy_name {strategy[:80]!r} is no strategy's name")
-        start, end = (
-            instant(n, row[n] if row[n] not in (None, "") else need(row, n), context.timezone) for n in ("start_time", "end_time")
-        )
-        if end < start:
-            raise Unfit("bad_value", "end_time is before start_time")
-        return Head(need(row, "run_id"), strategy, text(row, "symbol"), start, end)
+        head = Head(
+            need(row, "run_id"), need(row, "strategy_name"), text(row, "symbol"),
+            need_instant(row, "start_time", context.timezone), need_instant(row, "end_time", context.timezone),
+        )  # fmt: skip
     except Unfit as e:
         raise Unreadable("unreadable_file", f"decision log: {e.reason}") from None
+    if not STRATEGY_NAME.match(head.strategy):
+        raise Unreadable("unreadable_file", f"decision log: strategy_name {head.strategy[:80]!r} is no strategy's name")
+    if head.end < head.start:
+        raise Unreadable("unreadable_file", "decision log: end_time is before start_time")
+    return head
 
 
 def _section(row: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -106,9 +105,7 @@ def decision(row: Mapping[str, Any], head: Head, context: Context) -> Decision:
     action = need(chosen, "action").strip().lower()
     if action not in _ACTIONS:
         raise Unfit("bad_value", f"action is {action[:60]!r}: must be one of {' '.join(_ACTIONS)}")
-    if seen.get("timestamp") in (None, ""):
-        raise Unfit("missing_field", "context.timestamp is missing")
-    ts = instant("context.timestamp", seen["timestamp"], context.timezone)
+    ts = need_instant(seen, "timestamp", context.timezone)
     filled = flag(done, "filled") is True and action != "hold"
     quantity = number(chosen, "quantity")
     if filled:
@@ -116,7 +113,7 @@ def decision(row: Mapping[str, Any], head: Head, context: Context) -> Decision:
         quantity = given if given == given else quantity  # noqa: PLR0124  # NaN is absent
     elif quantity == 0:
         quantity = NAN
-    said = text(chosen, "side").strip().lower() or text(row, "side").strip().lower()
+    said = text(chosen, "side").strip().lower() or text(done, "side").strip().lower()
     if action == "close" and said not in ("buy", "sell"):
         said = {1: "sell", -1: "buy", 0: ""}[_held(seen.get("position_state"))]
     guards = chosen.get("guards")
@@ -161,33 +158,61 @@ def _log(view: memoryview, context: Context, line: int | None, start: int = 1) -
         yield block(
             context.book, [(line or start, _announcement(head, head.symbol if _one_symbol(elements, head) else ""))], context.bounds
         )
+    reader = _Reader(head, context)
     for first, some in sliced(elements, start):
         records: list[tuple[int, Native]] = []
         refusals = []
         for k, raw in enumerate(some):
             at = line or first + k
-            made = _one(raw, head, context)
-            if isinstance(made, Decision):
-                records.append((at, made))
+            made = reader.entry(raw)
+            if isinstance(made, list):
+                records.extend([(at, r) for r in made])
             else:
                 refusals.append(Refusal(line=at, code=made[0], reason=made[1], raw=raw_text(raw)))
         shown = lambda at, first=first, some=some: "" if line else raw_text(some[at - first])  # noqa: E731
-        yield finished(block(context.book, records, context.bounds), refusals, shown)
+        yield finished(block(context.book, records, context.bounds, head.run_id), refusals, shown)
     if context.book == BACKTEST:
         last = (line or start + max(1, len(elements)) - 1, Heartbeat(ts=rfc3339(head.end), strategy=head.strategy))
         yield block(context.book, [last], context.bounds)
 
 
-def _one(raw: msgspec.Raw, head: Head, context: Context) -> Decision | tuple[str, str]:
-    found, code, reason = value(raw, context.limits.nesting)
-    if code:
-        return code, reason
-    if not isinstance(found, dict):
-        return "bad_value", "a decision is an object"
-    try:
-        return decision(found, head, context)
-    except Unfit as e:
-        return e.code, e.reason
+@dataclass(slots=True)
+class _Reader:
+    """Entries of one document, in order: an order's decision is remembered for the fills that come later."""
+
+    head: Head
+    context: Context
+    decided: dict[str, str] = field(default_factory=dict)
+
+    def entry(self, raw: msgspec.Raw) -> list[Native] | tuple[str, str]:
+        found, code, reason = value(raw, self.context.limits.nesting)
+        if code:
+            return code, reason
+        if not isinstance(found, dict):
+            return "bad_value", "a decision is an object"
+        try:
+            made = decision(found, self.head, self.context)
+            return [made, *self._later(found, made)]
+        except Unfit as e:
+            return e.code, e.reason
+
+    def _later(self, row: Mapping[str, Any], made: Decision) -> Iterator[Fill]:
+        done = _section(row, "execution")
+        order = text(done, "order_id")
+        if order:
+            self.decided.setdefault(order, str(made.ts))
+        others = done.get("other_fills")
+        if others is None:
+            return
+        if not isinstance(others, list) or not all(isinstance(o, Mapping) for o in others):
+            raise Unfit("bad_value", "other_fills is no list of objects")
+        for k, other in enumerate(others):
+            of = need(other, "order_id")
+            yield Fill(
+                ts=made.ts, strategy=made.strategy, symbol=made.symbol, fill_id=f"{of}@{made.ts}#{k}", order_id=of,
+                side=side(other, "side"), quantity=as_number("filled_quantity", other.get("filled_quantity")),
+                price=as_number("fill_price", other.get("fill_price")), fee=number(other, "commission"), decision_ts=self.decided.get(of),
+            )  # fmt: skip
 
 
 class _Where(msgspec.Struct, gc=False):
@@ -221,8 +246,14 @@ def read(part: Part, context: Context) -> Iterator[Block]:
             yield Block(decisions=None, fills=None, rare=[], refusals=[piece.refusal(context.limits.line)])
             continue
         for line, raw in piece.numbered():
+            found, code, reason = value(raw, context.limits.nesting)
             try:
-                yield from _log(memoryview(raw), context, line)
+                if not code and not isinstance(found, dict):
+                    code, reason = "bad_json", "not a JSON object"
+                if not code:
+                    yield from _log(memoryview(raw), context, line)
             except Unreadable as e:
-                refused = Refusal(line=line, code="bad_value", reason=e.reason)
-                yield Block(decisions=None, fills=None, rare=[], refusals=piece.explain([refused]))
+                code, reason = "bad_value", e.reason
+            if code:
+                refused = [Refusal(line=line, code=code, reason=reason)]
+                yield Block(decisions=None, fills=None, rare=[], refusals=piece.explain(refused))

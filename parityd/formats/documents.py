@@ -6,7 +6,9 @@
 """
 
 import mmap
+import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,11 +35,11 @@ class Document:
 
 def text_of(part: Part, context: Context) -> memoryview:
     """The bytes of a part, mapped, without byte order mark."""
-    file: Any = on_disk(part.open(), context.scratch)
-    size = file.seek(0, 2)
-    if size == 0:
-        raise Unreadable("unreadable_file", "empty: there is no JSON value in it")
-    view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    with ExitStack() as closing:
+        file = on_disk(part.open(), context.scratch, closing)
+        if os.fstat(file.fileno()).st_size == 0:
+            raise Unreadable("unreadable_file", "empty: there is no JSON value in it")
+        view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     return view[3:] if view[:3] == BOM else view
 
 

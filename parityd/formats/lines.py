@@ -22,7 +22,7 @@ _NEWLINE = 10
 
 
 def shown(raw: bytes) -> str:
-    """Text of a refused line: undecodable bytes as `\\xff`, at most 64 KiB."""
+    r"""Text of a refused line: undecodable bytes as `\xff`, at most 64 KiB."""
     text = raw[:RAW_BYTES].rstrip(b"\r\n").decode("utf-8", "backslashreplace")
     return cut(text)
 

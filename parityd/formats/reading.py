@@ -8,6 +8,7 @@
 """
 
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from typing import Any, BinaryIO
 
 import msgspec
@@ -23,10 +24,10 @@ from parityd.formats.table import TABLES, recognised
 _PIECE = 1 << 20
 
 
-def _chosen(handle: BinaryIO, context: Context) -> list[tuple[Part, Format | None]]:
+def _chosen(handle: BinaryIO, context: Context, closing: ExitStack) -> list[tuple[Part, Format | None]]:
     """The parts that hold anything, numbered, each with its format; None for a member that no format knows."""
     first, chosen = 1, []
-    for part in parts(handle, context, TABLES):
+    for part in parts(handle, context, TABLES, closing):
         if not part.open().read(1):
             continue
         numbered = Part(name=part.name, shape=part.shape, open=part.open, first=first)
@@ -49,21 +50,23 @@ def extent(part: Part) -> int:
 
 def identify(handle: BinaryIO, context: Context) -> str:
     """The name of the format (of a zip: of its first member that has one); "empty" where there is nothing in it. Raises `Unreadable`."""
-    return next((f.name for _, f in _chosen(handle, context) if f is not None), "empty")
+    with ExitStack() as closing:
+        return next((f.name for _, f in _chosen(handle, context, closing) if f is not None), "empty")
 
 
 def read(handle: BinaryIO, context: Context) -> Iterator[Block]:
     """All blocks of a file. `handle` is seekable, is read more than once, and nothing else may move it meanwhile. Raises `Unreadable`."""
-    chosen = _chosen(handle, context)
-    companions = [f.companion for _, f in chosen if f is not None and f.companion is not None]
-    for part, known in chosen:
-        member = part.name != context.name
-        if known is not None:
-            for block in known.read(part, context):
-                yield _named(block, part) if member and block.refusals else block
-        elif not any(c(part.name) for c in companions):
-            reason = f"member {part.name[:200]!r} is of no known format"
-            yield Block(decisions=None, fills=None, rare=[], refusals=[Refusal(line=part.first, code="unknown_format", reason=reason)])
+    with ExitStack() as closing:
+        chosen = _chosen(handle, context, closing)
+        companions = [f.companion for _, f in chosen if f is not None and f.companion is not None]
+        for part, known in chosen:
+            if known is not None:
+                member = part.name != context.name
+                for block in known.read(part, context):
+                    yield _named(block, part) if member and block.refusals else block
+            elif not any(c(part.name) for c in companions):
+                reason = f"member {part.name[:200]!r} is of no known format"
+                yield Block(decisions=None, fills=None, rare=[], refusals=[Refusal(line=part.first, code="unknown_format", reason=reason)])
 
 
 def _named(block: Block, part: Part) -> Block:
@@ -77,10 +80,11 @@ def texts(handle: BinaryIO, context: Context, lines: Iterable[int]) -> dict[int,
     """The text of some lines of a file, as a refusal would show it. Raises `Unreadable`."""
     wanted = set(lines)
     found: dict[int, str] = {}
-    for part, _ in _chosen(handle, context):
-        mine = {n for n in wanted if part.first <= n < part.first + extent(part)}
-        if mine:
-            found.update(_of_document(part, context, mine) if part.shape == "document" else _of_lines(part, context, mine))
+    with ExitStack() as closing:
+        for part, _ in _chosen(handle, context, closing):
+            mine = {n for n in wanted if part.first <= n < part.first + extent(part)}
+            if mine:
+                found.update(_of_document(part, context, mine) if part.shape == "document" else _of_lines(part, context, mine))
     return found
 
 

@@ -5,7 +5,7 @@
 """
 
 from parityd.core.decision_document import HOLD, Decision, DecisionSink, Execution, OpenLog, PositionState, entry_text
-from parityd.sim.backtest import run_backtest_production
+from parityd.sim.backtest import DecisionError, run_backtest_production
 from parityd.sim.bars import Bars, BarsError, from_frame, make_bars
 from parityd.sim.config import BacktestConfig
 from parityd.sim.draws import Draws
@@ -31,6 +31,7 @@ __all__ = [
     "Bars",
     "BarsError",
     "Decision",
+    "DecisionError",
     "DecisionSink",
     "DecisionTrail",
     "Draws",

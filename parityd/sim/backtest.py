@@ -32,6 +32,10 @@ from parityd.sim.strategy import Product, Strategy
 Data = Bars | Mapping[str, Bars] | Iterable[Bars] | Any
 
 
+class DecisionError(ValueError):
+    """A decision that cannot be: the field, and where it was made."""
+
+
 def gathered(data: Data) -> list[Bars]:
     """Bars, several of them, a mapping by symbol, or a frame, as a list. BarsError: nothing there, or a symbol twice."""
     if isinstance(data, Bars):
@@ -146,7 +150,8 @@ class _Run:
         if decision.action == "hold":
             return Execution(other_fills=other)
         if decision.action not in ACTIONS:
-            raise ValueError(f"action: {decision.action!r} is none of {', '.join(ACTIONS)} ({lane.symbol} at {rfc3339(lane.stamps[i])})")
+            raise DecisionError(f"action: {decision.action!r} is none of {', '.join(ACTIONS)} ({lane.symbol} at {rfc3339(lane.stamps[i])})")
+        _complete(decision, lane.symbol)
         sign, quantity, note = self._wanted(lane, decision, lane.closes[i])
         if decision.action == "close":
             self.broker.cancel(lane.symbol)
@@ -182,7 +187,7 @@ class _Run:
         elif decision.target_notional is not None:
             wanted = _size("target_notional", decision.target_notional) / (mark * lane.unit)
         else:
-            raise ValueError(f"quantity: a {decision.action} needs this or target_notional ({lane.symbol})")
+            raise DecisionError(f"quantity: a {decision.action} needs this or target_notional ({lane.symbol})")
         quantity = stepped(wanted, lane.product.quantity_step)
         reducible = max(ZERO, -held * sign)
         if decision.reduce_only or (sign < 0 and not (self.config.allow_short and lane.product.shortable)):
@@ -205,9 +210,23 @@ def _side(sign: int) -> str:
     return "buy" if sign > 0 else "sell"
 
 
+def _complete(decision: Decision, symbol: str) -> None:
+    """An order type that can be, with the prices it needs."""
+    kind = decision.order_type
+    needed = {"market": (), "limit": ("limit_price",), "stop": ("stop_price",), "trailing_stop": ("trail_bps",)}.get(kind)
+    if needed is None:
+        raise DecisionError(f"order_type: {kind!r} is none of market, limit, stop, trailing_stop ({symbol})")
+    if kind == "market" and decision.limit_price is not None:
+        raise DecisionError(f"limit_price: a market order has none ({symbol})")
+    for name in (*needed, *(("limit_price",) if decision.limit_price is not None else ())):
+        value = getattr(decision, name)
+        if value is None or not 0.0 < value < float("inf"):
+            raise DecisionError(f"{name}: a {kind} order needs one above zero, not {value!r} ({symbol})")
+
+
 def _size(name: str, value: float) -> float:
     if not 0.0 <= value < float("inf"):
-        raise ValueError(f"{name}: {value!r} is not a size")
+        raise DecisionError(f"{name}: {value!r} is not a size")
     return float(value)
 
 
@@ -225,7 +244,7 @@ def _broker(config: BacktestConfig, lanes: Sequence[Lane]) -> tuple[Broker, Exec
 def run_backtest_production(strategy: Strategy, data: Data, config: BacktestConfig | None = None, *, open_log: OpenLog | None = None) -> BacktestResult:
     """Run `strategy` over `data` (Bars, several, a mapping by symbol, pandas or Polars frames). Pure: see rule 5.
 
-    BarsError: data that cannot be taken, or fewer bars than the strategy needs. ValueError: a decision that cannot be.
+    BarsError: data that cannot be taken, or fewer bars than the strategy needs. DecisionError: a decision that cannot be.
     """
     config = config or BacktestConfig()
     found = gathered(data)

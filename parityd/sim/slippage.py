@@ -2,7 +2,7 @@
 
 1. A model says how many bps beyond the touch a quantity costs, and how much can be had; positive = worse.
 2. `SlippageModel` is the reference formula; `WalkTheBook` reads the levels; `SquareRootImpact` is the law of the literature.
-3. Whatever a model says, `priced` keeps the limit.
+3. Whatever a model says, `priced` keeps the limit, and goes at most MAX_BPS beyond the touch.
 """
 
 from typing import Protocol
@@ -20,9 +20,12 @@ class Slippage(Protocol):
     def take(self, *, sign: int, quantity: float, any_price: bool, limit: float | None, market: MarketConditions) -> tuple[float, float]: ...
 
 
+MAX_BPS = 9_999.0  # whatever a formula says of an order far beyond the liquidity: a price stays a price
+
+
 def priced(touch: float, bps: float, sign: int, limit: float | None) -> float:
-    """The execution price; a limit is never passed."""
-    price = touch * (1.0 + sign * bps / 1e4)
+    """The execution price; a limit is never passed, and a sell never reaches zero."""
+    price = touch * (1.0 + sign * min(bps, MAX_BPS) / 1e4)
     if limit is not None and (price - limit) * sign > 0.0:
         return limit
     return price
@@ -41,7 +44,7 @@ class SlippageModel(msgspec.Struct, frozen=True, kw_only=True):
         liquidity = market.ask_size if sign > 0 else market.bid_size
         ratio = quantity / liquidity if liquidity > 0.0 else 1.0
         base = self.market_base_bps if any_price else self.other_base_bps
-        return base + self.impact_bps * ratio + self.volatility_bps * market.volatility + self.spread_share * market.spread_bps
+        return min(MAX_BPS, base + self.impact_bps * ratio + self.volatility_bps * market.volatility + self.spread_share * market.spread_bps)
 
     def take(self, *, sign: int, quantity: float, any_price: bool, limit: float | None, market: MarketConditions) -> tuple[float, float]:
         del limit
@@ -50,9 +53,10 @@ class SlippageModel(msgspec.Struct, frozen=True, kw_only=True):
     def bps_many(self, *, quantity: F64, liquidity: F64, any_price: F64, volatility: F64, spread_bps: F64, volume_1m: F64) -> F64:
         """The same over arrays; `any_price` is 1 for orders without a limit."""
         del volume_1m
-        ratio = np.divide(quantity, liquidity, out=np.ones_like(quantity), where=liquidity > 0.0)
         base = np.where(any_price > 0, self.market_base_bps, self.other_base_bps)
-        return base + self.impact_bps * ratio + self.volatility_bps * volatility + self.spread_share * spread_bps
+        with np.errstate(over="ignore"):
+            ratio = np.divide(quantity, liquidity, out=np.ones_like(quantity), where=liquidity > 0.0)
+            return np.minimum(MAX_BPS, base + self.impact_bps * ratio + self.volatility_bps * volatility + self.spread_share * spread_bps)
 
 
 class WalkTheBook(msgspec.Struct, frozen=True, kw_only=True):

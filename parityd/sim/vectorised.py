@@ -17,6 +17,7 @@ from parityd.sim.fees import FeeSchedule
 from parityd.sim.partial import PartialFills
 from parityd.sim.queue import QueueModel
 from parityd.sim.simulator import ExecutionSimulator
+from parityd.sim.slippage import MAX_BPS
 
 
 @runtime_checkable
@@ -99,7 +100,7 @@ def execute_many(
         quantity=filled, liquidity=np.where(buy, c["ask_size"], c["bid_size"]), any_price=any_price.astype(np.float64),
         volatility=c["volatility"], spread_bps=spread, volume_1m=c["volume_1m"],
     )  # fmt: skip
-    price = touch * (1.0 + c["sign"] * bps / 1e4)
+    price = touch * (1.0 + c["sign"] * np.minimum(bps, MAX_BPS) / 1e4)
     price = np.where(~any_price & ((price - limit) * c["sign"] > 0.0), limit, price)
     price = np.where(crossing, price, np.nan)
     _, taker, market = fees.rates(simulator.volume.at(0.0))

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from parityd.core.records import NO_TS
 from parityd.store.errors import StoreBroken
+from parityd.store.layouts import LAYOUTS, NUMBERS
 
 SMALL = 64
 LARGEST = 4 << 30
@@ -307,7 +308,7 @@ def _get(spec: Spec, tape: _Tape, n: int) -> Column:
 def _put_plain(column: Column) -> Spec:
     if isinstance(column, np.ndarray):
         return (column.dtype.str, column.tobytes())
-    return ("text", *[[_raw(v) if type(v) is str else None if v is None else [_raw(t) for t in v] for v in column]])
+    return ("text", [_raw(v) if type(v) is str else None if v is None else [_raw(t) for t in v] for v in column])
 
 
 def _get_plain(spec: Spec) -> Column:
@@ -319,20 +320,23 @@ def _get_plain(spec: Spec) -> Column:
 
 def pack(columns: Mapping[str, Column], n: int) -> bytes:
     """Columns of n values each (arrays, or lists of str or of list[str] | None) -> bytes, not yet squeezed."""
+    names: int | tuple[str, ...] = tuple(columns)
+    names = NUMBERS.get(names, names)  # type: ignore[arg-type]
     if n < SMALL:
-        return _encode((n, {name: _put_plain(c) for name, c in columns.items()}))
+        return _encode((n, names, [_put_plain(c) for c in columns.values()]))
     body: list[bytes] = []
-    specs = {name: _put(c, body) for name, c in columns.items()}
-    head = _encode((n, specs))
+    specs = [_put(c, body) for c in columns.values()]
+    head = _encode((n, names, specs))
     return b"".join([head, *body, len(head).to_bytes(4, "little")])
 
 
 def unpack(data: bytes) -> dict[str, Column]:
     """The inverse of `pack`."""
-    if data[:1] == b"\x92" and data[1] < SMALL:  # the count as one byte: the plain form has no columns behind its head
-        _, specs = _decode(data)
-        return {name: _get_plain(spec) for name, spec in specs.items()}
-    size = int.from_bytes(data[-4:], "little")
-    n, specs = _decode(data[:size])
+    plain = data[1] < SMALL  # the count as one byte: the plain form has no columns behind its head
+    size = len(data) if plain else int.from_bytes(data[-4:], "little")
+    n, names, specs = _decode(memoryview(data)[:size])
+    names = LAYOUTS[names] if isinstance(names, int) else names
+    if plain:
+        return {name: _get_plain(spec) for name, spec in zip(names, specs, strict=True)}
     tape = _Tape(data, size)
-    return {name: _get(spec, tape, n) for name, spec in specs.items()}
+    return {name: _get(spec, tape, n) for name, spec in zip(names, specs, strict=True)}

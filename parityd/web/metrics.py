@@ -197,7 +197,7 @@ def _rows(entry: Mapping[str, Any]) -> Iterable[tuple[str, tuple[str, ...], Any]
         yield "drift_evidence", (channel,), share
     for level, n in (entry.get("streaks") or {}).items():
         yield "escalation_streak", (str(level).upper(),), n
-    for code in sorted({str(f.get("code")) for f in entry.get("findings") or ()}):
+    for code in sorted({str(f["code"]) for f in entry.get("findings") or () if f.get("code")}):
         yield "finding_active", (code,), 1.0
     yield "acknowledged_sequence", (), entry.get("acknowledged_sequence")
     yield from _standing(entry)

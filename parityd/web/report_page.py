@@ -24,7 +24,7 @@ from parityd.web.problems import POLICY
 from parityd.web.sections import COMPONENTS, Table
 from parityd.web.views import DASH, instant, listed, mapped, number, plain, severity, share, signed, text, whole
 
-FULL_UP_TO, SHORT_UP_TO, MOST_SUMMARY = 300_000, 400_000, 300  # bytes of sections written so far; rows
+FULL_UP_TO, SHORT_UP_TO, MOST_SUMMARY = 260_000, 330_000, 200  # bytes of sections written so far; rows
 _INLINE = re.compile(
     rb"<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n(?:<meta [^>]*>\n)?<style>(.*?)</style>\n<script>(.*?)</script>\n",
     re.DOTALL,
@@ -61,11 +61,12 @@ def render(report: dict[str, Any]) -> bytes:
             p[0].casefold(),
         )
     )
-    written, size = [], 0
+    written, size, full = [], 0, 0
     for i, (name, entry) in enumerate(named):
         if size > SHORT_UP_TO:
             break
         part = _strategy(f"s{i}", name, entry, full=size <= FULL_UP_TO)
+        full += size <= FULL_UP_TO
         size += len(part.encode("utf-8", "replace"))
         written.append(part)
     worst = named[0][1].get("action") if named else "CONTINUE"
@@ -73,15 +74,16 @@ def render(report: dict[str, Any]) -> bytes:
         day=text(report.get("day"), 10), headline=text(report.get("headline"), 1000), revision=whole(report.get("revision")),
         made=instant(report.get("generated_at")), action=text(worst), size=severity(worst), verdict=_verdict(named), summary=_summary(named),
         nav=[{"id": f"s{i}", "name": n} for i, (n, _) in enumerate(named[: min(8, len(written))])], nav_more=max(0, len(named) - 8),
-        portfolio=_portfolio(mapped(report.get("portfolio")), len(named)), sections=written, left_out=_left_out(len(named), len(written)),
+        portfolio=_portfolio(mapped(report.get("portfolio")), len(named)), sections=written, left_out=_left_out(len(named), len(written), full),
     )  # fmt: skip
     return _prologue() + body.encode("utf-8", "replace")
 
 
-def _left_out(strategies: int, written: int) -> str:
-    if strategies == written:
+def _left_out(strategies: int, written: int, full: int) -> str:
+    if strategies == full:
         return ""
-    return f"{strategies - written} further strategies stand in the table and the JSON alone, to keep this page small; each has its own page on the status server."
+    rest = f", {strategies - written} in the table and the JSON alone" if strategies > written else ""
+    return f"To keep this page small {written - full} of {strategies} strategies stand here without charts{rest}; each has its own page on the status server."
 
 
 def _verdict(named: list[tuple[str, Mapping[str, Any]]]) -> str:
@@ -98,7 +100,7 @@ def _summary(named: list[tuple[str, Mapping[str, Any]]]) -> Table:
     rows = []
     for name, e in named[:MOST_SUMMARY]:
         m, t, a = (mapped(e.get(k)) for k in ("metrics", "trades", "attribution"))
-        codes = ", ".join(str(f.get("code")) for f in listed(e.get("findings")))
+        codes = ", ".join(text(f.get("code")) for f in listed(e.get("findings")))
         counts = (whole(t.get(k)) for k in ("matched", "missed", "unexpected"))
         rows.append(
             (text(name, 64), text(e.get("action")), plain(m.get("tracking_error_bps")), signed(a.get("total_pnl_diff_bps")), *counts, _quality(e), text(codes, 120))

@@ -59,7 +59,7 @@ def findings(entry: Mapping[str, Any]) -> list[dict[str, Any]]:
     rows = []
     ordered = sorted(listed(entry.get("findings")), key=lambda f: -LEVELS.index(f["level"]) if f.get("level") in LEVELS else -4)
     for f in ordered:
-        said, code, style = advice.of(str(f.get("code"))), str(f.get("code")), level_class(f.get("level"))
+        said, code, style = advice.of(text(f.get("code"))), text(f.get("code")), level_class(f.get("level"))
         value, threshold = number(f.get("value")), number(f.get("threshold"))
         figures = (
             "" if value is None else plain(value, 3 if abs(value) < 1 else 1) + ("" if threshold is None else f" against {threshold:g}")

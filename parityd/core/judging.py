@@ -1,0 +1,192 @@
+"""A window of trades -> the numbers that the parity table judges (JUDGEMENT 3 and 4), and the measures that are shown.
+
+1. Nothing here compares with a threshold, except to know which single trades are worth naming.
+2. Imported history (older than seven days as it came in) is in reports, not in evidence.
+3. The cost follows the window, not the history: sums of shelves, and rows only of shelves with an outlier or an edge.
+"""
+
+import math
+
+import msgspec
+import numpy as np
+
+from parityd.core.evidence import Evidence, LargeTrade
+from parityd.core.marks import Marks
+from parityd.core.measures import match_rate, mean_component, mean_fee, price_measures, without_largest
+from parityd.core.parameters import Parameters, StrategyTerms
+from parityd.core.records import NO_TS
+from parityd.core.rows import DEAD, HOW, PART, SHELF_NS, SUSPECT, Rows, shelf_of
+from parityd.core.strategy import Strategy
+from parityd.core.summary import ID, B_ONLY, L_ONLY, TIMED, Summary
+from parityd.core.window import DAY_NS, Settling, Window, evidence_window, numbers_of, settled_rows, summed
+
+HOUR_NS = 3600 * 1_000_000_000
+WEEK = 7
+
+
+class Judged(msgspec.Struct):
+    """One strategy's evidence at one moment, and the measures shown with it."""
+
+    window: Window | None
+    evidence: Evidence
+    metrics: dict[str, float | None]
+    trades: dict[str, int]
+
+
+def judge(s: Strategy, p: Parameters, until: Settling, now: int) -> Judged:
+    """The evidence of a strategy's window."""
+    terms = p.of(s.name)
+    window = evidence_window(s, until, terms.thresholds.min_trades)
+    sums = window.sums if window is not None else Summary()
+    fee_share = 1.0 if sums["n"] else 0.0
+    slip, slip_share = mean_component(sums, "slip")
+    timing, timing_share = mean_component(sums, "timing")
+    metrics = price_measures(sums, p.tracking_error)
+    metrics["match_rate"] = match_rate(sums)
+    drift, error, trades = cumulative_drift(s, until, window, terms)
+    metrics["cumulative_drift_bps"] = drift
+    hour = runaway(s, now)
+    pairs = sums["matched"]
+    evidence = Evidence(
+        settled=sums.settled,
+        ambiguous_share=sums["ambiguous"] / pairs if pairs else None,
+        tracking_error_bps=metrics["tracking_error_bps"],
+        tracking_error_without_largest_bps=without_largest(sums, p.tracking_error),
+        slippage_bps=slip, slippage_share=slip_share or 0.0,
+        fee_impact_bps=mean_fee(sums), fee_impact_share=fee_share,
+        timing_impact_bps=timing, timing_impact_share=timing_share or 0.0,
+        median_latency_ms=metrics["median_latency_ms"],
+        cumulative_drift_bps=drift, cumulative_error_bps=error, cumulative_trades=trades,
+        unmatched=int(sums["missed"] + sums["unexpected"]), executions=sums.settled,
+        large_trades=large_trades(s, until, window, terms), capital=terms.capital,
+        suspects=int(sums["suspect"]), **_suspect(s, window),
+        hour_live=hour[0], hour_largest=hour[1], hour_backtest=hour[2], history_hours=hour[3],
+    )  # fmt: skip
+    return Judged(window, evidence, metrics, counts(sums, window.pending if window else _all_pending(s, until)))
+
+
+def counts(sums: Summary, pending: int) -> dict[str, int]:
+    names = ("matched", "missed", "unexpected")
+    return {**{k: int(sums[k]) for k in names}, "pending": pending, "suppressed": int(sums["suppressed"]), "ambiguous": int(sums["ambiguous"])}
+
+
+def _all_pending(s: Strategy, until: Settling) -> int:
+    return summed(s.books, -(2**62), 2**62, until)[1]
+
+
+def cumulative_drift(s: Strategy, until: Settling, window: Window | None, terms: StrategyTerms) -> tuple[float | None, float | None, int]:
+    """(sum of the daily means of the last 7 UTC days, its standard error, trades); a day under min_trades is pooled with the one before."""
+    if window is None:
+        return None, None, 0
+    last = window.end // DAY_NS
+    numbers = numbers_of(s.books)
+    days: list[tuple[float, float, float]] = []  # n, sum d, sum d2
+    for day in range(last - WEEK + 1, last + 1):
+        start, end = max(day * DAY_NS, s.memory.line), min((day + 1) * DAY_NS - 1, window.end)
+        sums, _ = summed(s.books, start, end, until, numbers)
+        if sums["n"]:
+            days.append((sums["n"], sums["d"], sums["d2"]))
+    if not days:
+        return None, None, 0
+    drift = sum(d / n for n, d, _ in days)
+    pooled: list[list[float]] = []
+    for n, d, d2 in days:
+        if pooled and (n < terms.thresholds.min_trades or pooled[-1][0] < terms.thresholds.min_trades):
+            pooled[-1] = [pooled[-1][0] + n, pooled[-1][1] + d, pooled[-1][2] + d2, pooled[-1][3] + 1]
+        else:
+            pooled.append([n, d, d2, 1])
+    variance = sum(k * k * max(0.0, d2 - d * d / n) / (n - 1) / n for n, d, d2, k in pooled if n > 1)
+    if any(k > 1 for *_, k in pooled):
+        drift = sum(k * d / n for n, d, _, k in pooled)
+    return drift, math.sqrt(variance) if all(n > 1 for n, *_ in pooled) else None, int(sum(n for n, *_ in days))
+
+
+def large_trades(s: Strategy, until: Settling, window: Window | None, terms: StrategyTerms) -> tuple[LargeTrade, ...]:
+    """Settled pairs of the window whose difference is worth naming alone (0.8 x the critical bar and more)."""
+    if window is None:
+        return ()
+    bar = 0.8 * terms.thresholds.max_trade_critical_bps
+    out: list[LargeTrade] = []
+    for number in numbers_of(s.books):
+        summary = s.books.summaries[number]
+        if not shelf_of(window.start) <= number <= shelf_of(window.end) or max(abs(summary.parts[k].peak) for k in (ID, TIMED)) < bar:
+            continue
+        shelf = s.books.shelf(number)
+        r = shelf.rows
+        mask = settled_rows(r, until) & (np.abs(np.nan_to_num(r["d"])) >= bar) & ((r["flags"] & SUSPECT) == 0)
+        mask &= (r["t"] >= window.start) & (r["t"] <= window.end)
+        for place in np.flatnonzero(mask).tolist():
+            row = r[place]
+            out.append(LargeTrade(d_bps=float(row["d"]), matched_by=HOW[int(row["how"])], loss=float(row["x"] * row["d"] / 1e4), trade=shelf.text_of(place) or f"{int(row['pk']):016x}"))
+    return tuple(sorted(out, key=lambda x: -abs(x.d_bps))[:100])
+
+
+def _suspect(s: Strategy, window: Window | None) -> dict[str, object]:
+    if window is None or not window.sums["suspect"]:
+        return {}
+    for number in reversed(numbers_of(s.books)):
+        if any(part["suspect"] for part in s.books.summaries[number].parts):
+            shelf = s.books.shelf(number)
+            r = shelf.rows
+            mask = ((r["flags"] & SUSPECT) != 0) & ((r["flags"] & (DEAD | PART)) == 0) & (r["t"] >= window.start) & (r["t"] <= window.end)
+            places = np.flatnonzero(mask)
+            if len(places):
+                place = int(places[np.abs(r["d"][places]).argmax()])
+                return {"suspect_d_bps": float(r["d"][place]), "suspect_example": shelf.text_of(place) or f"{int(r['pk'][place]):016x}"}
+    return {}
+
+
+def runaway(s: Strategy, now: int) -> tuple[int | None, int, int, float]:
+    """(live executions of the last hour, the largest earlier hour of either book in 30 days, the backtest's same hour, hours of history)."""
+    numbers = numbers_of(s.books)
+    if not numbers:
+        return None, 0, 0, 0.0
+    since = now - HOUR_NS
+    live = backtest = 0
+    for number in numbers:
+        if (number + 1) * SHELF_NS <= since or number * SHELF_NS > now:
+            continue
+        r = s.books.shelf(number).rows
+        alive = (r["flags"] & (DEAD | PART)) == 0
+        live += int((alive & (r["lkey"] != 0) & (r["l_q"] > 0) & (r["l_first"] > since) & (r["l_first"] <= now)).sum())
+        backtest += int((alive & (r["bkey"] != 0) & (r["b_q"] > 0) & (r["b_first"] > since) & (r["b_first"] <= now)).sum())
+    history = (now - numbers[0] * SHELF_NS) / HOUR_NS
+    if live < 20:
+        return live, 0, backtest, history
+    first = max(numbers[0], shelf_of(now - 30 * DAY_NS))
+    width = shelf_of(since) - first
+    if width <= 0:
+        return live, 0, backtest, history
+    table = np.zeros((2, width))
+    for number in numbers:
+        if first <= number < first + width:
+            parts = s.books.summaries[number].parts
+            both = parts[ID]["matched"] + parts[TIMED]["matched"]
+            table[0, number - first] = both + parts[B_ONLY]["missed"]
+            table[1, number - first] = both + parts[L_ONLY]["unexpected"]
+    hours = np.apply_along_axis(lambda v: np.convolve(v, np.ones(4)), 1, table)
+    return live, int(hours.max(initial=0)), backtest, history
+
+
+def carried_in(s: Strategy, start: int) -> dict[int, tuple[float, float, float]]:
+    """Net quantities (allowed, full, live) of the trades before `start`, by symbol: what the window's positions were as it began."""
+    from parityd.core.summary import SYM_AT
+
+    sums, _ = summed(s.books, -(2**62), start - 1, None)
+    a, f, live = SYM_AT["q_allowed"], SYM_AT["q_full"], SYM_AT["q_live"]
+    return {sym: (float(v[a]), float(v[f]), float(v[live])) for sym, v in sums.sym.items()}
+
+
+def late_rows(s: Strategy, start: int, end: int, until: Settling | None, sym: int, t: int) -> Rows:
+    """Rows of one symbol in the window with a trade time after t."""
+    out = []
+    for shelf, places in s.books.rows_between(max(start, t + 1), end):
+        r = shelf.rows[places]
+        keep = (r["sym"] == sym) & ((r["flags"] & (PART | SUSPECT)) == 0) & ((r["b_q"] > 0) | (r["l_q"] > 0))
+        if until is not None:
+            keep &= settled_rows(r, until)
+        out.append(r[keep])
+    return np.concatenate(out) if out else np.zeros(0, s.books.shelf(0).view.dtype)
+
+
+__all__ = ["Judged", "Marks", "NO_TS", "carried_in", "counts", "judge", "late_rows"]

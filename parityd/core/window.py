@@ -1,0 +1,149 @@
+"""Which trades a judgement is made from: what is settled, the evidence window, days (JUDGEMENT 2 and 3).
+
+1. Settled: joined by id; joined by time once both watermarks are past; in one book only once the other book's watermark is past, or by the grace.
+   While a file waits in the spool nothing settles by the grace.
+2. The window is the 24 h that end at the newest settled trade, reaching further back until it holds `min_trades`, at most 30 days, and
+   never before the line drawn by a reset.
+3. Shelves wholly inside and wholly settled are taken as they were summed; only those that an edge or a watermark cuts are summed anew.
+"""
+
+from bisect import bisect_left, bisect_right
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from parityd.core.books import Books
+from parityd.core.parameters import Parameters
+from parityd.core.records import BACKTEST, LIVE, NO_TS
+from parityd.core.rows import SHELF_NS, Rows, shelf_of
+from parityd.core.strategy import Strategy
+from parityd.core.summary import B_ONLY, ID, L_ONLY, TIMED, Summary, classes, summarise, total
+
+DAY_NS = 86_400 * 1_000_000_000
+LONGEST = 30 * DAY_NS
+NEVER = -(2**62)
+
+
+class Settling(msgspec.Struct, frozen=True):
+    """Up to which trade time each class of rows is settled (inclusive, ns)."""
+
+    timed: int
+    b_only: int
+    l_only: int
+
+    def until(self, kind: int) -> int:
+        return 2**62 if kind == ID else (self.timed, self.b_only, self.l_only)[kind - 1]
+
+
+def settling(s: Strategy, p: Parameters, now: int, *, waiting: bool) -> Settling:
+    """From watermarks, grace and the clock. `waiting`: a file waits in the spool."""
+    tolerance, grace = round(p.matching.tolerance * 1e9), round(p.matching.grace * 1e9)
+    marks = {book: s.memory.pulses[book].watermark - tolerance if s.memory.pulses[book].watermark != NO_TS else NEVER for book in (LIVE, BACKTEST)}
+
+    def late(book: str) -> int:
+        promised = s.memory.pulses[book].next_by
+        return NEVER if waiting or (promised != NO_TS and promised + grace > now) else now - grace
+
+    timed = max(min(marks[LIVE], marks[BACKTEST]), min(late(LIVE), late(BACKTEST)))
+    return Settling(timed=timed, b_only=max(marks[LIVE], late(LIVE)), l_only=max(marks[BACKTEST], late(BACKTEST)))
+
+
+def settled_rows(rows: Rows, until: Settling) -> NDArray[np.bool_]:
+    """Mask of the settled ones."""
+    out = np.zeros(len(rows), np.bool_)
+    for kind, mask in enumerate(classes(rows)):
+        out |= mask & (rows["t"] <= until.until(kind))
+    return out
+
+
+class Window(msgspec.Struct, frozen=True):
+    """[start, end], its sums, and how many trades of it still wait."""
+
+    start: int
+    end: int
+    sums: Summary
+    pending: int
+
+
+def numbers_of(books: Books) -> list[int]:
+    return sorted(books.summaries)
+
+
+def summed(books: Books, start: int, end: int, until: Settling | None, numbers: list[int] | None = None) -> tuple[Summary, int]:
+    """(sums of the settled trades with start <= t <= end, count of the others). `until` None: every pair counts, one-sided ones as settled."""
+    numbers = numbers_of(books) if numbers is None else numbers
+    parts: list[Summary] = []
+    pending = 0
+    for number in numbers[bisect_left(numbers, shelf_of(start)) : bisect_right(numbers, shelf_of(end))]:
+        summary = books.summaries[number]
+        whole = number * SHELF_NS >= start and (number + 1) * SHELF_NS - 1 <= end
+        for kind in (ID, TIMED, B_ONLY, L_ONLY):
+            low, high = summary.spans[kind]
+            if (low, high) == (0, 0):
+                continue
+            edge = end if until is None else min(end, until.until(kind))
+            if low >= start and high <= edge:
+                parts.append(summary.parts[kind])
+            elif whole and low > edge:
+                pending += int(summary.parts[kind].s[:4].sum())
+            elif high >= start and low <= end:
+                r = books.shelf(number).rows
+                inside = classes(r)[kind] & (r["t"] >= start) & (r["t"] <= end)
+                now = inside & (r["t"] <= edge)
+                parts.append(summarise(r[now]))
+                pending += int((inside & ~now).sum())
+    return total(parts), pending
+
+
+def newest_settled(books: Books, until: Settling, numbers: list[int]) -> int:
+    """Trade time of the newest settled execution, or NO_TS."""
+    best = NO_TS
+    for number in reversed(numbers):
+        if best != NO_TS and (number + 1) * SHELF_NS <= best:
+            break
+        summary = books.summaries[number]
+        for kind in (ID, TIMED, B_ONLY, L_ONLY):
+            low, high = summary.spans[kind]
+            if (low, high) == (0, 0) or low > until.until(kind):
+                continue
+            if high <= until.until(kind):
+                best = max(best, high)
+            else:
+                r = books.shelf(number).rows
+                mine = r["t"][classes(r)[kind] & (r["t"] <= until.until(kind))]
+                best = max(best, int(mine.max())) if len(mine) else best
+    return best
+
+
+def evidence_window(s: Strategy, until: Settling, min_trades: int) -> Window | None:
+    """The window of JUDGEMENT 3, or None where nothing is settled."""
+    books = s.books
+    numbers = numbers_of(books)
+    end = newest_settled(books, until, numbers)
+    if end == NO_TS:
+        return None
+    floor = max(end - LONGEST, s.memory.line, s.memory.imported_until + 1 if s.memory.imported_until != NO_TS else NEVER)
+    if end < floor:
+        return None
+    start = max(end - DAY_NS, floor)
+    sums, pending = summed(books, start, end, until, numbers)
+    if sums.settled < min_trades and start > floor:
+        start = _reach_back(books, until, numbers, floor, start, min_trades - sums.settled)
+        sums, pending = summed(books, start, end, until, numbers)
+    newer, waiting = summed(books, end + 1, 2**62, until, numbers)
+    del newer
+    return Window(start, end, sums, pending + waiting)
+
+
+def _reach_back(books: Books, until: Settling, numbers: list[int], floor: int, start: int, missing: int) -> int:
+    """The trade time of the `missing`-th settled trade before `start`, or the floor."""
+    for number in reversed(numbers[: bisect_right(numbers, shelf_of(start))]):
+        if (number + 1) * SHELF_NS <= floor:
+            break
+        r = books.shelf(number).rows
+        t = np.sort(r["t"][settled_rows(r, until) & (r["t"] < start) & (r["t"] >= floor)])
+        if len(t) >= missing:
+            return int(t[-missing])
+        missing -= len(t)
+    return floor
