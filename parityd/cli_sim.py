@@ -57,7 +57,12 @@ from parityd.sim import (
 
 BAD_INPUT, NO_GO = 3, 2
 _LATENCY_NAMES = ("submit_ms", "market_data_ms", "notice_ms")
-_SLIPPAGE: Mapping[str, Callable[[], Any]] = {"reference": SlippageModel, "book": WalkTheBook, "square-root": SquareRootImpact, "almgren": SquareRootImpact.fitted}
+_SLIPPAGE: Mapping[str, Callable[[], Any]] = {
+    "reference": SlippageModel,
+    "book": WalkTheBook,
+    "square-root": SquareRootImpact,
+    "almgren": SquareRootImpact.fitted,
+}
 _QUEUES: Mapping[str, Callable[[], Any]] = {
     "reference": QueueModel,
     "power": ProbabilisticQueue,
@@ -129,14 +134,18 @@ def _put(out: Path | None, data: list[dict[str, Any]]) -> None:
 SeedOption = Annotated[int, typer.Option("--seed", help="Seed of every draw: the same seed gives the same output.")]
 SlippageOption = Annotated[str, typer.Option("--slippage", help="reference, book, square-root or almgren.")]
 QueueOption = Annotated[str, typer.Option("--queue", help="reference, power or log.")]
-LatencyOption = Annotated[Path | None, typer.Option("--latency", help="Recorded latencies to draw from: submit_ms [market_data_ms notice_ms].")]
+LatencyOption = Annotated[
+    Path | None, typer.Option("--latency", help="Recorded latencies to draw from: submit_ms [market_data_ms notice_ms].")
+]
 FeesOption = Annotated[str, typer.Option("--fees", help="maker,taker,market in bps (reference: 5,10,15).")]
 SpreadOption = Annotated[float, typer.Option("--spread-bps", help="Spread where the data gives only bars.")]
 PresetOption = Annotated[str, typer.Option("--preset", help="reference.")]
 
 
 def simulate(
-    orders: Annotated[Path, typer.Argument(help="Orders: ts symbol side quantity [order_type limit_price ...]; CSV, JSON lines or Parquet.")],
+    orders: Annotated[
+        Path, typer.Argument(help="Orders: ts symbol side quantity [order_type limit_price ...]; CSV, JSON lines or Parquet.")
+    ],
     quotes: Annotated[Path, typer.Argument(help="Quotes, L2 levels, or bars.")],
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the native records here (else to standard output).")] = None,
     strategy: Annotated[str, typer.Option("--strategy", help="Strategy of orders that name none.")] = "simulated",
@@ -148,7 +157,10 @@ def simulate(
     latency: LatencyOption = None,
     fees: FeesOption = "",
     spread_bps: SpreadOption = 2.0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the execution statistics as JSON (to standard error where the records go to standard output).")] = False,
+    as_json: Annotated[
+        bool,
+        typer.Option("--json", help="Print the execution statistics as JSON (to standard error where the records go to standard output)."),
+    ] = False,
     config: ConfigOption = None,
 ) -> None:
     """Simulate orders against quotes; writes fills (and orders that never filled) as native records."""
@@ -210,7 +222,10 @@ def backtest(
     leverage: Annotated[float, typer.Option("--leverage", help="Gross exposure over equity, at most.")] = 1.0,
     log_directory: Annotated[Path, typer.Option("--log-directory", help="Where the decision logs go.")] = Path("decision_logs"),
     no_log: Annotated[bool, typer.Option("--no-log", help="Write no decision log.")] = False,
-    out: Annotated[Path | None, typer.Option("--records", "-o", help="Write native records to this file (a spool's folder: a file of the run's name in it).")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--records", "-o", help="Write native records to this file (a spool's folder: a file of the run's name in it)."),
+    ] = None,
     holds: Annotated[bool, typer.Option("--holds", help="Native records with the decisions to hold.")] = False,
     simulated: Annotated[bool, typer.Option("--simulator", help="Fill through the execution simulator instead of fixed rates.")] = False,
     seed: SeedOption = 0,

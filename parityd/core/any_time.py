@@ -36,4 +36,6 @@ def _scaled(number: float) -> int:
         return NO_TS
     size = abs(number)
     unit = SECOND if size < 1e11 else 1_000_000 if size < 1e14 else 1_000 if size < 1e17 else 1
-    return number * unit if isinstance(number, int) else round(number * 1e6) * (unit // 1_000_000) if unit >= 1_000_000 else int(number * unit)
+    return (
+        number * unit if isinstance(number, int) else round(number * 1e6) * (unit // 1_000_000) if unit >= 1_000_000 else int(number * unit)
+    )

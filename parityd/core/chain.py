@@ -38,7 +38,9 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
-def entry(*, sequence: int, ts: str, event: str, actor: str, strategy: str | None, data: Mapping[str, Any], previous: str) -> dict[str, Any]:
+def entry(
+    *, sequence: int, ts: str, event: str, actor: str, strategy: str | None, data: Mapping[str, Any], previous: str
+) -> dict[str, Any]:
     """One entry, complete with its hash. `ts` RFC 3339; `strategy` None = concerns none in particular."""
     row = {"sequence": sequence, "ts": ts, "event": event, "actor": actor, "strategy": strategy, "data": plain(data), "previous": previous}
     return row | {"hash": hashlib.sha256(canonical(row)).hexdigest()}

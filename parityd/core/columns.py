@@ -12,12 +12,13 @@ import re
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from parityd.core.hashing import U64, hash_numbers, hash_text, mix, plain, seed
+from parityd.core.hashing import NAN_WORD, U64, hash_numbers, hash_text, mix, plain, seed
 from parityd.core.instants import I64, parse_time, parse_times, rfc3339
 from parityd.core.records import ABSENT_BITS, NAN, NO_TS, Decision, Fill, Line, Rare, Refusal, Run, is_absent
 
@@ -155,8 +156,15 @@ def _numbers(values: list[float | None]) -> F64:
     return np.frombuffer(bytearray(raw), np.float64)
 
 
+def _all_absent(v: F64) -> bool:
+    bits = v.view(np.int64)
+    return bool(bits[0] == ABSENT_BITS and (bits == ABSENT_BITS).all())
+
+
 def _texts(values: list[Any]) -> list[str]:
     """A column of text; TypeError of the join is how one that is none is found."""
+    if values[0] == "" and values.count("") == len(values):
+        return values
     try:
         "".join(values)
     except TypeError:
@@ -184,6 +192,8 @@ class _Checks:
             self.bad.setdefault(i, (code, why if isinstance(why, str) else why(i)))
 
     def finite(self, name: str, v: F64, *, positive: bool, required: bool = False) -> None:
+        if not required and _all_absent(v):
+            return
         fine = (v > 0) & (v < np.inf) if positive else np.isfinite(v)
         if fine.all():
             return
@@ -224,14 +234,31 @@ class _Checks:
         return keep, [Refusal(line=int(self.lines[i]), code=c, reason=w) for i, (c, w) in sorted(self.bad.items())]
 
 
+class _Seeds(dict[tuple[str, str], int]):
+    """(strategy, symbol) -> the seed of their records of one kind and book; forgets all when it has grown too large."""
+
+    def __init__(self, kind: str, book: str) -> None:
+        super().__init__()
+        self.prefix = f"{kind}\0{book}\0"
+
+    def __missing__(self, pair: tuple[str, str]) -> int:
+        if len(self) >= 1 << 16:
+            self.clear()
+        made = self[pair] = int(seed(f"{self.prefix}{pair[0]}\0{pair[1]}"))
+        return made
+
+
+@lru_cache
+def _seeds_of(kind: str, book: str) -> _Seeds:
+    return _Seeds(kind, book)
+
+
 def _seeds(book: str, kind: str, strategy: list[str], symbol: list[str]) -> U64:
     """One seed a row from (kind, book, strategy, symbol), made once a pair of names."""
-    n = len(strategy)
+    n, table = len(strategy), _seeds_of(kind, book)
     if strategy.count(strategy[0]) == n == symbol.count(symbol[0]):
-        return np.full(n, seed(f"{kind}\0{book}\0{strategy[0]}\0{symbol[0]}"))
-    pairs = list(zip(strategy, symbol, strict=True))
-    table = {p: seed(f"{kind}\0{book}\0{p[0]}\0{p[1]}") for p in set(pairs)}
-    return np.fromiter(map(table.__getitem__, pairs), np.uint64, n)
+        return np.full(n, table[strategy[0], symbol[0]], np.uint64)
+    return np.array([table[pair] for pair in zip(strategy, symbol, strict=True)], np.uint64)
 
 
 def _fold(h: U64, *text: list[str]) -> U64:
@@ -252,7 +279,7 @@ def _content(start: U64, text: list[list[str]], numbers: list[F64 | I64]) -> U64
     for column in text:
         h = hash_text(column, h)
     for v in numbers:
-        h = hash_numbers(v, h)
+        h = mix(h, NAN_WORD) if v.dtype == np.float64 and _all_absent(v) else hash_numbers(v, h)  # type: ignore[arg-type]
     return h
 
 
@@ -363,17 +390,31 @@ def decision_columns(
     return c, refusals
 
 
-_POSITIVE = {"mark": ("price",), "split": ("ratio",), "order": ("quantity",)}
-_POSITIVE_IF_GIVEN = {"mark": ("bid", "ask"), "order": ("limit_price",), "position": ("average_price",)}
-_FINITE = {"funding": ("amount",), "position": ("quantity",), "balance": ("equity", "cash"), "transfer": ("amount",), "mark": ("volume",)}
-_REQUIRED = {
-    ("mark", "price"),
-    ("split", "ratio"),
-    ("funding", "amount"),
-    ("position", "quantity"),
-    ("balance", "equity"),
-    ("transfer", "amount"),
+_IDS = {"bust": "fill_id", "order": "order_id", "run": "run_id"}
+_NUMBERS: dict[str, tuple[tuple[str, bool, bool], ...]] = {  # (name, above 0, required)
+    "mark": (("price", True, True), ("bid", True, False), ("ask", True, False), ("volume", False, False)),
+    "split": (("ratio", True, True),),
+    "order": (("quantity", True, False), ("limit_price", True, False)),
+    "position": (("quantity", False, True), ("average_price", True, False)),
+    "funding": (("amount", False, True),),
+    "balance": (("equity", False, True), ("cash", False, False)),
+    "transfer": (("amount", False, True),),
+    "bust": (),
+    "run": (),
+    "heartbeat": (),
 }
+
+
+def _number_fault(kind: str, record: Rare) -> str | None:
+    for name, positive, required in _NUMBERS[kind]:
+        v = getattr(record, name)
+        if v is NAN and not required:
+            continue
+        if v is None or not math.isfinite(v) or (positive and v <= 0):
+            if not required and is_absent(v):
+                continue
+            return f"{name} is {v}: must be a finite number{' above 0' if positive else ''}"
+    return None
 
 
 def _fault(kind: str, record: Rare) -> str | None:
@@ -386,24 +427,31 @@ def _fault(kind: str, record: Rare) -> str | None:
         return f"symbol is over {MAX_NAME} characters"
     if symbol == "" and kind != "run":
         return "symbol is empty"
-    for table, positive in ((_POSITIVE, True), (_POSITIVE_IF_GIVEN, True), (_FINITE, False)):
-        for name in table.get(kind, ()):
-            v = getattr(record, name)
-            if is_absent(v) and (kind, name) not in _REQUIRED:
-                continue
-            if v is None or not math.isfinite(v) or (positive and v <= 0):
-                return f"{name} is {v}: must be a finite number{' above 0' if positive else ''}"
-    for name in ("fill_id", "order_id", "run_id"):
-        if getattr(record, name, "x") in ("", None) and kind in ("bust", "order", "run"):
-            return f"{name} is empty"
-    return None
+    name = _IDS.get(kind)
+    if name is not None and getattr(record, name) in ("", None):
+        return f"{name} is empty"
+    return _number_fault(kind, record)
 
 
-def rare_line(line: int, record: Rare, bounds: Bounds) -> Line | Refusal:
-    """One rare record, accepted with its time, or refused."""
+def rare_lines(lines: Sequence[int], records: Sequence[Rare], bounds: Bounds) -> tuple[list[Line], list[Refusal]]:
+    """Rare records with their lines, their times read as one column."""
+    accepted: list[Line] = []
+    refused: list[Refusal] = []
+    times = parse_times([r.created if type(r) is Run else r.ts for r in records])
+    for line, record, ts in zip(lines, records, times.tolist(), strict=True):
+        made = rare_line(line, record, bounds, ts)
+        if isinstance(made, Line):
+            accepted.append(made)
+        else:
+            refused.append(made)
+    return accepted, refused
+
+
+def rare_line(line: int, record: Rare, bounds: Bounds, ts: int | None = None) -> Line | Refusal:
+    """One rare record, accepted with its time, or refused. `ts` where it has been read already."""
     kind = str(record.__struct_config__.tag)
     raw = record.created if isinstance(record, Run) else record.ts
-    ts = parse_time(raw)
+    ts = parse_time(raw) if ts is None else ts
     if ts == NO_TS:
         name = "created" if isinstance(record, Run) else "ts"
         return Refusal(line=line, code="bad_value", reason=f"{name} {str(raw)[:80]!r} is neither RFC 3339 with an offset nor epoch seconds")
@@ -427,12 +475,7 @@ def block(book: str, records: Sequence[tuple[int, Decision | Fill | Rare]], boun
     f, refused = fill_columns(book, [r for _, r in fills], np.array([i for i, _ in fills], np.int64), bounds, run)
     d, more = decision_columns(book, [r for _, r in decisions], np.array([i for i, _ in decisions], np.int64), bounds, run)
     out = Block(decisions=d, fills=f, rare=[], refusals=[*refused, *more])
-    for i, r in records:
-        if isinstance(r, Fill | Decision):
-            continue
-        made = rare_line(i, r, bounds)
-        if isinstance(made, Line):
-            out.rare.append(made)
-        else:
-            out.refusals.append(made)
+    others = [(i, r) for i, r in records if not isinstance(r, Fill | Decision)]
+    out.rare, more = rare_lines([i for i, _ in others], [r for _, r in others], bounds)
+    out.refusals += more
     return out

@@ -215,7 +215,8 @@ def _pairs(a: Sequence[Entry], b: Sequence[Entry], reach: float) -> list[Pair]:
     kept = [
         (x, y)
         for x, y in found
-        if not (y is None and x is not None and x.action == "hold" and not holds_b) and not (x is None and y is not None and y.action == "hold" and not holds_a)
+        if not (y is None and x is not None and x.action == "hold" and not holds_b)
+        and not (x is None and y is not None and y.action == "hold" and not holds_a)
     ]
     return sorted(kept, key=lambda p: min(e.ts for e in p if e is not None))
 
@@ -240,7 +241,9 @@ def _guard_state(a: Sequence[Entry], b: Sequence[Entry], pairs: Sequence[Pair]) 
         if left != right:
             first = x or y
             assert first is not None  # noqa: S101
-            differing.append(GuardDifference(ts=rfc3339(first.ts), symbol=first.symbol, only_a=sorted(left - right), only_b=sorted(right - left)))
+            differing.append(
+                GuardDifference(ts=rfc3339(first.ts), symbol=first.symbol, only_a=sorted(left - right), only_b=sorted(right - left))
+            )
     return ("different" if differing else "same"), differing
 
 

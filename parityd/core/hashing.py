@@ -17,6 +17,8 @@ U64 = NDArray[np.uint64]
 _C1 = np.uint64(0xBF58476D1CE4E5B9)
 _C2 = np.uint64(0x94D049BB133111EB)
 _GOLD = np.uint64(0x9E3779B97F4A7C15)
+NAN_WORD = np.array([np.nan]).view(np.uint64)[0]
+"""What every NaN is hashed as."""
 _S29, _S32 = np.uint64(29), np.uint64(32)
 _LONG = 64  # bytes; longer text is hashed by its digest
 _FULL = 2**64 - 1
@@ -81,9 +83,9 @@ def _fold_one(value: str, h: U64) -> U64:
 def hash_text(values: Sequence[str | int | None], start: U64 | np.uint64) -> U64:
     """Hash each text, started from a seed (one for all, or one each). Shape (n,)."""
     texts: Any = values if isinstance(values, list) else list(values)
-    h = np.broadcast_to(start, (len(texts),)).astype(np.uint64)
+    h = start if isinstance(start, np.ndarray) else np.full(len(texts), start, np.uint64)
     if not texts:
-        return h
+        return h.copy()
     if type(texts[0]) is str and _same(texts):
         return _fold_one(texts[0], h)
     try:

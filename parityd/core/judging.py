@@ -35,17 +35,25 @@ class Judged(msgspec.Struct):
 
 def judge(s: Strategy, p: Parameters, until: Settling, now: int) -> Judged:
     """The evidence of a strategy's window."""
+    window = evidence_window(s, until, p.of(s.name).thresholds.min_trades)
+    return _judged(s, p, until, window, runaway(s, now))
+
+
+def judge_between(s: Strategy, p: Parameters, until: Settling, start: int, end: int) -> Judged:
+    """The evidence of the trades of [start, end] alone: what a closed period is judged by."""
+    sums, pending = summed(s.books, start, end, until)
+    return _judged(s, p, until, Window(start, end, sums, pending), (None, 0, 0, 0.0), drifting=False)
+
+
+def _judged(s: Strategy, p: Parameters, until: Settling, window: Window | None, hour: tuple[int | None, int, int, float], *, drifting: bool = True) -> Judged:
     terms = p.of(s.name)
-    window = evidence_window(s, until, terms.thresholds.min_trades)
     sums = window.sums if window is not None else Summary()
-    fee_share = 1.0 if sums["n"] else 0.0
     slip, slip_share = mean_component(sums, "slip")
     timing, timing_share = mean_component(sums, "timing")
     metrics = price_measures(sums, p.tracking_error)
     metrics["match_rate"] = match_rate(sums)
-    drift, error, trades = cumulative_drift(s, until, window, terms)
+    drift, error, trades = cumulative_drift(s, until, window, terms) if drifting else (None, None, 0)
     metrics["cumulative_drift_bps"] = drift
-    hour = runaway(s, now)
     pairs = sums["matched"]
     evidence = Evidence(
         settled=sums.settled,
@@ -53,7 +61,7 @@ def judge(s: Strategy, p: Parameters, until: Settling, now: int) -> Judged:
         tracking_error_bps=metrics["tracking_error_bps"],
         tracking_error_without_largest_bps=without_largest(sums, p.tracking_error),
         slippage_bps=slip, slippage_share=slip_share or 0.0,
-        fee_impact_bps=mean_fee(sums), fee_impact_share=fee_share,
+        fee_impact_bps=mean_fee(sums), fee_impact_share=1.0 if sums["n"] else 0.0,
         timing_impact_bps=timing, timing_impact_share=timing_share or 0.0,
         median_latency_ms=metrics["median_latency_ms"],
         cumulative_drift_bps=drift, cumulative_error_bps=error, cumulative_trades=trades,

@@ -71,6 +71,8 @@ def _bar(reading: Reading, level: str) -> str:
     sign = "<" if reading.low_is_bad else ">=" if reading.inclusive else ">"
     clear = clear_of(bar, low_is_bad=reading.low_is_bad)
     action = dict(reading.asks).get(level)
+    if reading.code == "suspect_data":
+        return f"{sign} {bar:g} (left when none is in the window)"
     left = f"left {'above' if reading.low_is_bad else 'below'} {clear:g}"
     return f"{sign} {bar:g} ({f'asks {action}, ' if action else ''}{left})"
 
@@ -87,6 +89,24 @@ def _findings() -> str:
         for code, reading in readings.items()
     )
     return _table(["code", "unit", *LEVELS[1:], "condition"], rows)
+
+
+def _state_findings() -> str:
+    t = StrategyTerms().thresholds
+    hour = 3600.0
+    rows = (
+        ("stale_engine", f"> {t.stale_engine_warning / 60:g} min, or `max_silence`", f"> {t.stale_engine_critical / hour:g} h", "silence of a book that promised a pulse, with open positions or fills of 24 h"),
+        ("stale_backtest", f"> {t.stale_backtest_warning / hour:g} h", f"> {t.stale_backtest_critical / hour:g} h", "age of the oldest live execution that waits for the backtest"),
+        ("lagging", f"> {t.lagging_warning / 60:g} min", f"> {t.lagging_critical / 60:g} min", "age of the oldest unread file in `spool/live`"),
+        ("position_mismatch", "", "yes", "two records in a row"),
+        ("balance_mismatch", "", f"> {t.balance_tolerance:.0%}", "of equity, twice"),
+        ("engine_unhealthy", "", "yes", f"a flag false for {t.unhealthy_after:g} s and two heartbeats"),
+        ("not_obeyed", "", "EMERGENCY, latched", "exposure added after the stop was acknowledged"),
+        ("unacknowledged", f"> {t.acknowledge_within:g} s", "", "or two heartbeat intervals, where that is more"),
+        ("broken_source", "", f"> {t.broken_share:.0%}", f"of its last {t.broken_window} records refused, at least {t.broken_min}"),
+        ("degraded", "yes", "", "an outer part fails"),
+    )  # fmt: skip
+    return _table(["state finding", "WARNING", "CRITICAL", "condition"], ([f"`{code}`", *rest] for code, *rest in rows))
 
 
 def _levels() -> str:
@@ -150,40 +170,39 @@ def _in_force() -> str:
     return _table(["operator", "stands in", *(f"ladder: {action}" for action in ACTIONS)], rows)
 
 
+ASKED = """Defaults, profile `standard`. Findings marked * are raised on insufficient evidence too; the others are not. State findings ask by
+their level and end by themselves; `not_obeyed` alone among them is an EMERGENCY.
+"""
+SIZES = "Sizes apply to orders that add exposure, never to exits; a reversing order is a full exit and a scaled entry.\n"
+MOVES = "The row is the rung, the column what happens. What is asked raises at once; an action milder than the rung moves nothing.\n"
+STREAKS = """{warning} closed days in a row at WARNING or worse ask `{reduce}`, {critical} at CRITICAL or worse `{disable}`; then that streak starts anew. What a
+streak raised is left only after a later day has closed below the level counted.
+"""
+LEFT = """One rung after {checks} checks in a row whose findings ask for less, on sufficient evidence newer than the rung, every code that led there measured
+and clear of its threshold by a fifth. A second `DISABLE_TRADING` within 7 days, and any with `recovery.auto_enable = false`, leaves only by
+reset.
+"""
+CAPPED = "Findings and escalation are capped at WARNING. *Kept* is what was in force when it was switched on, for as long as it would have stood.\n"
+OVERRULED = """By the operator's most severe word, what stands in for the judgement, and the ladder's action (its `EMERGENCY_STOP` is latched). `HALT` and
+commands of `*` concern every strategy, `HALT.x` and commands of `x` that one. A `force_enable` counts up to the action that stood when it
+was accepted, *acknowledged* where it names the latched action. `reset` ends commands, latches and streaks of its scope and puts the rung to
+its foot: then this table holds without them. `reduce_size` publishes the smallest size of all.
+"""
+
+
 def page() -> str:
     """The whole page, Markdown."""
     e, r = Parameters().escalation, Parameters().recovery
-    streaks = f"{e.warning_periods} closed days in a row at WARNING or worse ask `{ESCALATES['WARNING']}`, "
-    streaks += f"{e.critical_periods} at CRITICAL or worse `{ESCALATES['CRITICAL']}`; then that streak starts anew."
-    return "\n".join(
-        (
-            HEAD,
-            "## What is asked\n",
-            "Defaults, profile `standard`. Findings marked * are raised on insufficient evidence too; the others are not. State findings ask by\n"
-            "their level and end by themselves; `not_obeyed` alone among them is an EMERGENCY.\n",
-            _findings(),
-            _levels(),
-            "## What an action means\n",
-            _actions(),
-            "Sizes apply to orders that add exposure, never to exits; a reversing order is a full exit and a scaled entry.\n",
-            "## Every move\n",
-            diagram(),
-            "The row is the rung, the column what happens. What is asked raises at once; an action milder than the rung moves nothing.\n",
-            _moves(),
-            streaks + " What a streak raised is left only after a later day has closed below the level counted.\n",
-            "## How it is left\n",
-            f"One rung after {r.checks} checks in a row whose findings ask for less, on sufficient evidence newer than the rung, every code that\n"
-            "led there measured and clear of its threshold by a fifth. A second `DISABLE_TRADING` within 7 days, and any with\n"
-            "`recovery.auto_enable = false`, leaves only by reset.\n",
-            _recoveries(),
-            "## Advisory mode\n",
-            "Findings and escalation are capped at WARNING. *Kept* is what was in force when it was switched on, for as long as it would have stood.\n",
-            _advisory(),
-            "## In force\n",
-            "By the operator's most severe word, what stands in for the judgement, and the ladder's action (its `EMERGENCY_STOP` is latched).\n"
-            "`HALT` and `force_*` of `*` concern every strategy, `HALT.x` and commands of `x` that one. A `force_enable` counts up to the action\n"
-            "that stood when it was accepted, *acknowledged* where it names the latched action. `reset` ends commands, latches and streaks of its\n"
-            "scope and puts the rung to its foot: then this table holds without them. `reduce_size` publishes the smallest size of all.\n",
-            _in_force(),
-        )
-    )  # fmt: skip
+    streaks = STREAKS.format(
+        warning=e.warning_periods, critical=e.critical_periods, reduce=ESCALATES["WARNING"], disable=ESCALATES["CRITICAL"]
+    )
+    parts = (
+        (HEAD,),
+        ("## What is asked\n", ASKED, _findings(), _state_findings(), _levels()),
+        ("## What an action means\n", _actions(), SIZES),
+        ("## Every move\n", diagram(), MOVES, _moves(), streaks),
+        ("## How it is left\n", LEFT.format(checks=r.checks), _recoveries()),
+        ("## Advisory mode\n", CAPPED, _advisory()),
+        ("## In force\n", OVERRULED, _in_force()),
+    )
+    return "\n".join(text for part in parts for text in part)

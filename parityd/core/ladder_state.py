@@ -63,7 +63,7 @@ class LadderState(msgspec.Struct, frozen=True, kw_only=True):
     action: str = "CONTINUE"
     since_ns: int = 0
     level: str = "OK"
-    reason: str = ""
+    reason: str = "not judged yet"
     findings: tuple[Finding, ...] = ()
     rung: str = "CONTINUE"
     rung_ns: int = 0

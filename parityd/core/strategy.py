@@ -3,10 +3,13 @@
 import msgspec
 
 from parityd.core.books import Books, Load, RunSpan
+from parityd.core.cut import Cut
 from parityd.core.index import Places
 from parityd.core.ledger import Ledger
 from parityd.core.parameters import Parameters
+from parityd.core.publications import Publications
 from parityd.core.records import BACKTEST, LIVE, NO_TS
+from parityd.core.watch import Beat, Watch
 
 
 class Pulse(msgspec.Struct):
@@ -24,6 +27,8 @@ class Pulse(msgspec.Struct):
     false_count: dict[str, int] = msgspec.field(default_factory=dict)
     detail: str = ""
     newest_fill: int = NO_TS
+    beats: list[Beat] = msgspec.field(default_factory=list)  # heartbeats of the turn, read in order of time at its end
+    gaps: list[int] = msgspec.field(default_factory=list)  # between the newest heartbeats
 
     def see(self, ts: int) -> None:
         self.watermark = max(self.watermark, ts)
@@ -39,6 +44,7 @@ class Reported(msgspec.Struct):
     equity: float = 0.0
     account: str = ""
     currency: str = ""
+    multiplier: float = 1.0  # units of one contract, where no fill has said so
 
 
 class Memory(msgspec.Struct):
@@ -53,7 +59,11 @@ class Memory(msgspec.Struct):
     reports: list[Reported] = msgspec.field(default_factory=list)
     transfers: list[tuple[int, float]] = msgspec.field(default_factory=list)
     sends_holds: dict[str, bool] = msgspec.field(default_factory=dict)
-    scales: list[tuple[int, float]] = msgspec.field(default_factory=list)  # (from ns, size multiplier) as published and obeyed
+    scales: list[tuple[int, float]] = msgspec.field(default_factory=list)  # (from ns, size multiplier) as the allowed book was made with
+    publications: Publications = msgspec.field(default_factory=Publications)
+    watch: Watch = msgspec.field(default_factory=Watch)
+    cut: Cut = msgspec.field(default_factory=Cut)
+    shadow: bytes = b""
     first_seen: int = NO_TS
     imported_until: int = NO_TS
     unpriced: list[tuple[str, str, int, float, int]] = msgspec.field(default_factory=list)  # fee ccy, quote, ts, amount, execution name

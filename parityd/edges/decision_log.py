@@ -56,7 +56,7 @@ def _create(directory: Path, prefix: str, symbol: str, created_ns: int) -> tuple
 class DecisionLogger:
     """One symbol's decision log, for a backtest (`write`: text already made) and for live (`log`: one decision). Close it, or use `with`.
 
-    `path` is where it is. OSError: the disk refuses. `durable` makes each decision survive a power cut, at the price of a disk flush.
+    `path` is where it is. OSError: the disk refuses. `durable` makes each decision survive a power cut, at the price of a disk flush each.
     """
 
     def __init__(
@@ -87,15 +87,19 @@ class DecisionLogger:
         self._append(self._head)
 
     def _make_head(self, start_ns: int) -> str:
-        return head_text(run_id=self.run_id, strategy_name=self._strategy, symbol=self.symbol, start_time=rfc3339(start_ns), config=self._config)
+        return head_text(
+            run_id=self.run_id, strategy_name=self._strategy, symbol=self.symbol, start_time=rfc3339(start_ns), config=self._config
+        )
 
     def _append(self, text: str, metrics: Mapping[str, Any] | None = None) -> None:
         body = text.encode()
         end = tail_text(end_time=rfc3339(self._last), metrics=metrics).encode()
-        rest, at = memoryview(body + end), self._at
-        while rest:
-            written = os.pwrite(self._fd, rest, at)
-            rest, at = rest[written:], at + written
+        written = os.pwritev(self._fd, [body, end], self._at)
+        if written < len(body) + len(end):  # a signal or a full disk: the rest, or the error
+            rest = memoryview(body + end)[written:]
+            while rest:
+                written += os.pwrite(self._fd, rest, self._at + written)
+                rest = memoryview(body + end)[written:]
         self._at += len(body)
         if self.durable:
             os.fsync(self._fd)
@@ -142,7 +146,8 @@ class DecisionLogger:
         try:
             self._append("", metrics)
             os.ftruncate(self._fd, self._at + len(tail_text(end_time=rfc3339(self._last), metrics=metrics).encode()))
-            os.fsync(self._fd)
+            if self.durable:
+                os.fsync(self._fd)
         finally:
             os.close(self._fd)
 

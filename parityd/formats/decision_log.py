@@ -18,7 +18,7 @@ from parityd.core.columns import STRATEGY_NAME, Block, block
 from parityd.core.instants import rfc3339
 from parityd.core.records import BACKTEST, NAN, Decision, Fill, Heartbeat, Native, Refusal, Run
 from parityd.formats.documents import opened, raw_text, sliced, text_of, value
-from parityd.formats.fields import Unfit, as_number, flag, need, need_instant, number, side, text
+from parityd.formats.fields import Unfit, amount, as_number, flag, need, need_instant, side, text
 from parityd.formats.lines import Long, chunks
 from parityd.formats.port import Context, Part, Sample, Unreadable
 from parityd.formats.rows import finished
@@ -107,9 +107,9 @@ def decision(row: Mapping[str, Any], head: Head, context: Context) -> Decision:
         raise Unfit("bad_value", f"action is {action[:60]!r}: must be one of {' '.join(_ACTIONS)}")
     ts = need_instant(seen, "timestamp", context.timezone)
     filled = flag(done, "filled") is True and action != "hold"
-    quantity = number(chosen, "quantity")
+    quantity = amount(chosen, "quantity")
     if filled:
-        given = number(done, "filled_quantity")
+        given = amount(done, "filled_quantity")
         quantity = given if given == given else quantity  # noqa: PLR0124  # NaN is absent
     elif quantity == 0:
         quantity = NAN
@@ -125,11 +125,11 @@ def decision(row: Mapping[str, Any], head: Head, context: Context) -> Decision:
         side=said if action == "close" else "",  # type: ignore[arg-type]
         trade_id=text(chosen, "trade_id") or text(row, "trade_id"),
         quantity=quantity,
-        price=number(done, "fill_price") if filled else NAN,
-        fee=number(done, "commission") if filled else NAN,
-        mark=number(seen, "current_mark"),
+        price=amount(done, "fill_price") if filled else NAN,
+        fee=amount(done, "commission") if filled else NAN,
+        mark=amount(seen, "current_mark"),
         filled=filled,
-        equity=number(seen, "equity"),
+        equity=amount(seen, "equity"),
         reason=text(chosen, "reason"),
         guards=[str(g) for g in guards] if isinstance(guards, list) else None,
         run_id=head.run_id,
@@ -211,7 +211,7 @@ class _Reader:
             yield Fill(
                 ts=made.ts, strategy=made.strategy, symbol=made.symbol, fill_id=f"{of}@{made.ts}#{k}", order_id=of,
                 side=side(other, "side"), quantity=as_number("filled_quantity", other.get("filled_quantity")),
-                price=as_number("fill_price", other.get("fill_price")), fee=number(other, "commission"), decision_ts=self.decided.get(of),
+                price=as_number("fill_price", other.get("fill_price")), fee=amount(other, "commission"), decision_ts=self.decided.get(of),
             )  # fmt: skip
 
 

@@ -77,6 +77,8 @@ def value(raw: bytes | msgspec.Raw, nesting: int) -> tuple[Any, str, str]:
         return None, "bad_json", f"nested more than {nesting} levels deep"
     try:
         return msgspec.json.decode(view), "", ""
+    except msgspec.ValidationError as e:  # valid JSON, but a number that no float can hold
+        return None, "bad_value", str(e)
     except (msgspec.MsgspecError, RecursionError, UnicodeError) as e:
         return None, "bad_json", f"not JSON: {str(e).removeprefix('JSON is malformed: ')}"
 

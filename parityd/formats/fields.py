@@ -73,6 +73,12 @@ def number(row: Row, name: str) -> float:
     return NAN if v is None or (isinstance(v, str) and v.strip() in _NONE) else as_number(name, v)
 
 
+def amount(row: Row, name: str) -> float:
+    """A finite number or absent, where a text such as "nan" is neither."""
+    v = row.get(name)
+    return NAN if v is None or v == "" else as_number(name, v)
+
+
 def need_number(row: Row, name: str) -> float:
     v = row.get(name)
     if v is None or v == "":

@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from parityd.core.columns import Block, DecisionColumns, FillColumns, decision_columns, fill_columns, rare_line
+from parityd.core.columns import Block, DecisionColumns, FillColumns, decision_columns, fill_columns, rare_lines
 from parityd.core.records import (
     BACKTEST,
     Balance,
@@ -24,7 +24,6 @@ from parityd.core.records import (
     Fill,
     Funding,
     Heartbeat,
-    Line,
     Mark,
     Native,
     Order,
@@ -163,21 +162,28 @@ def _in_order(columns: C) -> C:
 
 def columned(context: Context, records: list[Native], lines: _I64, runs: Runs) -> Block:
     """Decoded records -> a block."""
-    kinds = np.fromiter([type(r) is Fill for r in records], np.bool_, len(records))
-    if kinds.all():
+    kinds: list[type] = [type(r) for r in records]
+    fills: FillColumns | None = None
+    decisions: DecisionColumns | None = None
+    refused: list[Refusal] = []
+    more: list[Refusal] = []
+    n_fills, n_decisions = kinds.count(Fill), kinds.count(Decision)
+    if n_fills == len(records):
         fills, refused = _fills(context, records, lines, runs)  # type: ignore[arg-type]
-        return Block(decisions=None, fills=fills, rare=[], refusals=refused)
-    other = np.fromiter([type(r) is Decision for r in records], np.bool_, len(records))
-    fills, refused = _fills(context, [r for r in records if type(r) is Fill], lines[kinds], runs)
-    decisions, more = _decisions(context, [r for r in records if type(r) is Decision], lines[other], runs)
+    elif n_fills:
+        fills, refused = _fills(context, [r for r in records if type(r) is Fill], _where(kinds, lines, Fill), runs)
+    if n_decisions:
+        decisions, more = _decisions(context, [r for r in records if type(r) is Decision], _where(kinds, lines, Decision), runs)
     made = Block(decisions=decisions, fills=fills, rare=[], refusals=[*refused, *more])
-    for i in np.flatnonzero(~(kinds | other)).tolist():
-        one = rare_line(int(lines[i]), records[i], context.bounds)  # type: ignore[arg-type]
-        if isinstance(one, Line):
-            made.rare.append(one)
-        else:
-            made.refusals.append(one)
+    if n_fills + n_decisions < len(records):
+        others = [i for i, kind in enumerate(kinds) if kind is not Fill and kind is not Decision]
+        made.rare, rest = rare_lines(lines[others].tolist(), [records[i] for i in others], context.bounds)  # type: ignore[misc]
+        made.refusals += rest
     return made
+
+
+def _where(kinds: list[type], lines: _I64, kind: type) -> _I64:
+    return lines[np.fromiter([k is kind for k in kinds], np.bool_, len(kinds))]
 
 
 def read_lines(part: Part, context: Context) -> Iterator[Block]:

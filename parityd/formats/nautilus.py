@@ -13,6 +13,7 @@ Tried with the exports of NautilusTrader 1.221.0. Unknown columns and events are
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Literal
 
 from parityd.core.columns import Block
@@ -85,13 +86,13 @@ def cut(ns: int) -> str:
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:06d}Z"
 
 
-def fill(row: Row) -> Iterator[Fill]:
-    """A row of fills_report, or an OrderFilled event."""
+def fill(row: Row, zone: str = "UTC") -> Iterator[Fill]:
+    """A row of fills_report, or an OrderFilled event. `zone` is that of times without offset."""
     strategy, symbol, venue = place(row)
     fill_id, order_id = need(row, "trade_id"), need(row, "client_order_id")
     if flag(row, "reconciliation"):
         return
-    ns = need_instant(row, "ts_event")
+    ns = need_instant(row, "ts_event", zone)
     fee, fee_currency = money(text(row, "commission"))
     liquidity = text(row, "liquidity_side").strip().lower()
     yield Fill(
@@ -114,26 +115,26 @@ def fill(row: Row) -> Iterator[Fill]:
     )
 
 
-def order_rows(row: Row) -> Iterator[Order]:
+def order_rows(row: Row, zone: str = "UTC") -> Iterator[Order]:
     """A row of orders_report or order_fills_report: its submission, and the state it is in."""
     strategy, symbol, _ = place(row)
     order_id = need(row, "client_order_id")
-    began = need_instant(row, "ts_init")
+    began = need_instant(row, "ts_init", zone)
     yield Order(
         ts=cut(began), strategy=strategy, symbol=symbol, order_id=order_id, status="submitted", side=side(row, "side"),
         quantity=need_number(row, "quantity"), limit_price=number(row, "price"), parent_id=text(row, "exec_spawn_id"),
     )  # fmt: skip
     status = _STATUS.get(need(row, "status").upper())
     if status is not None and status != "submitted":
-        yield Order(ts=cut(need_instant(row, "ts_last")), strategy=strategy, symbol=symbol, order_id=order_id, status=status)
+        yield Order(ts=cut(need_instant(row, "ts_last", zone)), strategy=strategy, symbol=symbol, order_id=order_id, status=status)
 
 
 def read_fills(part: Part, context: Context) -> Iterator[Block]:
-    return converted(part, context, fill)
+    return converted(part, context, partial(fill, zone=context.timezone))
 
 
 def read_orders(part: Part, context: Context) -> Iterator[Block]:
-    return converted(part, context, order_rows)
+    return converted(part, context, partial(order_rows, zone=context.timezone))
 
 
 def read_nothing(part: Part, context: Context) -> Iterator[Block]:

@@ -27,12 +27,13 @@ _PIECE = 1 << 20
 def _chosen(handle: BinaryIO, context: Context, closing: ExitStack) -> list[tuple[Part, Format | None]]:
     """The parts that hold anything, numbered, each with its format; None for a member that no format knows."""
     first, chosen = 1, []
-    for part in parts(handle, context, TABLES, closing):
+    found = parts(handle, context, TABLES, closing)
+    for part in found:
         if not part.open().read(1):
             continue
         numbered = Part(name=part.name, shape=part.shape, open=part.open, first=first)
         chosen.append(recognised(numbered, context))
-        first += extent(numbered)
+        first += extent(numbered) if len(found) > 1 else 0
     if chosen and all(f is None for _, f in chosen):
         part = chosen[0][0]
         raise Unreadable("unknown_format", f"of no known format: {part.name[:200]!r} begins with {part.open().read(60)!r}")

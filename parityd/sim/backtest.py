@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from parityd.core.decision_document import ACTIONS, NOTHING, Decision, Execution, OpenLog, OtherFill, PositionState, head_text
+from parityd.core.decision_document import ACTIONS, Decision, Execution, OpenLog, OtherFill, PositionState, head_text
 from parityd.core.instants import SECOND, rfc3339
 from parityd.sim.account import ZERO, Account, decimal, stepped
 from parityd.sim.bars import Bars, BarsError, from_frame
@@ -41,7 +41,11 @@ def gathered(data: Data) -> list[Bars]:
     if isinstance(data, Bars):
         found = [data]
     elif hasattr(data, "columns"):
-        found = list(from_frame(data).values()) if "symbol" in {str(c).lower() for c in data.columns} else list(from_frame(data, symbol="SYMBOL").values())
+        found = (
+            list(from_frame(data).values())
+            if "symbol" in {str(c).lower() for c in data.columns}
+            else list(from_frame(data, symbol="SYMBOL").values())
+        )
     else:
         found = []
         for key, item in data.items() if isinstance(data, Mapping) else enumerate(data):
@@ -79,11 +83,11 @@ class _Run:
             yield self.lanes[n], at[n], at[n] + end - start
             at[n] += end - start
 
-    def walk(self, lane: Lane, start: int, stop: int, texts: LaneText | None) -> None:
+    def walk(self, lane: Lane, start: int, stop: int) -> None:
         """The loop over bars: what is constant between two fills stays in locals."""
         decide, symbol, product, closes = self.strategy.decide, lane.symbol, lane.product, lane.closes
         window, track, borrows, unit = lane.window, lane.track, self.config.borrow_rate > 0.0, lane.unit
-        decisions, equities, states = track.decisions, track.equities, track.states
+        decisions, equities, states, asked = track.decisions, track.equities, track.states, track.asked
         waiting = self.broker.resting(symbol)
         base, quantity, state = self.cash + self._others(lane), lane.quantity, lane.state
         for i in range(start, stop):
@@ -98,19 +102,15 @@ class _Run:
                 track.warm.append(equity)
                 continue
             decision = decide(symbol, mark, state, closes[i + 1 - window if i >= window else 0 : i + 1], equity, product)
+            action = decision.action
             decisions.append(decision)
             states.append(state)
-            if decision.action == "hold" and not early:
-                if texts is not None:
-                    texts.add(i, decision, NOTHING, state, equity)
-                    if len(texts.rows) >= BATCH:
-                        texts.flush(lane, i)
+            asked.append(equity)
+            if action == "hold" and not early:
                 equities.append(equity)
                 continue
             execution = self._act(lane, i, decision, equity, early)
             track.executions[len(decisions) - 1] = execution
-            if texts is not None:
-                texts.add(i, decision, execution, state, equity)
             waiting = self.broker.resting(symbol)
             base, quantity, state = self.cash + self._others(lane), lane.quantity, lane.state
             equities.append(base + quantity * mark * unit)
@@ -136,7 +136,15 @@ class _Run:
             self.fundings.append((lane.symbol, lane.stamps[i], amount))
 
     def _book(self, lane: Lane, fill: BarFill) -> None:
-        self.account.post(lane.symbol, sign=fill.order.sign, quantity=fill.quantity, price=fill.price, fee=fill.fee, ts=fill.ts, multiplier=lane.multiplier)
+        self.account.post(
+            lane.symbol,
+            sign=fill.order.sign,
+            quantity=fill.quantity,
+            price=fill.price,
+            fee=fill.fee,
+            ts=fill.ts,
+            multiplier=lane.multiplier,
+        )
         self.fills.append(fill)
         self.cash = float(self.account.cash)
         lane.quantity = float(self.account.quantity(lane.symbol))
@@ -144,7 +152,13 @@ class _Run:
 
     def _act(self, lane: Lane, i: int, decision: Decision, equity: float, early: list[BarFill]) -> Execution:
         other = tuple(
-            OtherFill(order_id=f.order.order_id, side=_side(f.order.sign), fill_price=float(f.price), filled_quantity=float(f.quantity), commission=float(f.fee))
+            OtherFill(
+                order_id=f.order.order_id,
+                side=_side(f.order.sign),
+                fill_price=float(f.price),
+                filled_quantity=float(f.quantity),
+                commission=float(f.fee),
+            )
             for f in early
         )
         if decision.action == "hold":
@@ -161,7 +175,15 @@ class _Run:
         if note:
             return Execution(note=note, other_fills=other)
         lane.placed += 1
-        order = Placed(order_id=f"{self.run_id}-{lane.symbol}-{lane.placed}", symbol=lane.symbol, sign=sign, quantity=quantity, decision=decision, bar=i, ts=lane.stamps[i])
+        order = Placed(
+            order_id=f"{self.run_id}-{lane.symbol}-{lane.placed}",
+            symbol=lane.symbol,
+            sign=sign,
+            quantity=quantity,
+            decision=decision,
+            bar=i,
+            ts=lane.stamps[i],
+        )
         fill = self.broker.place(order, lane.bars, i)
         if fill is None:
             return Execution(side=_side(sign), order_id=order.order_id, note="resting", other_fills=other)
@@ -179,7 +201,11 @@ class _Run:
         if decision.action == "close":
             if not held:
                 return 1, ZERO, "nothing to close"
-            size = abs(held) if decision.quantity is None else min(abs(held), stepped(_size("quantity", decision.quantity), lane.product.quantity_step))
+            size = (
+                abs(held)
+                if decision.quantity is None
+                else min(abs(held), stepped(_size("quantity", decision.quantity), lane.product.quantity_step))
+            )
             return (-1 if held > 0 else 1), size, "" if size else "under one step"
         sign = 1 if decision.action == "buy" else -1
         if decision.quantity is not None:
@@ -193,7 +219,11 @@ class _Run:
         if decision.reduce_only or (sign < 0 and not (self.config.allow_short and lane.product.shortable)):
             quantity = min(quantity, reducible)
         if not quantity or float(quantity) < lane.product.min_quantity:
-            return sign, ZERO, "nothing to reduce" if reducible == ZERO and quantity == ZERO and wanted > 0 else "under the smallest quantity"
+            return (
+                sign,
+                ZERO,
+                "nothing to reduce" if reducible == ZERO and quantity == ZERO and wanted > 0 else "under the smallest quantity",
+            )
         return sign, quantity, ""
 
     def _affordable(self, lane: Lane, sign: int, quantity: Decimal, equity: float) -> bool:
@@ -202,7 +232,9 @@ class _Run:
             return True
         gross = sum(abs(other.value()) for other in self.lanes if other is not lane)
         with localcontext(MONEY):
-            costs = float(quantity * decimal(lane.mark) * lane.multiplier) * (self.config.commission_rate + self.config.slippage_rate if self.config.simulator is None else 0.0)
+            costs = float(quantity * decimal(lane.mark) * lane.multiplier) * (
+                self.config.commission_rate + self.config.slippage_rate if self.config.simulator is None else 0.0
+            )
         return gross + abs(after) * lane.mark * lane.unit <= self.config.leverage * (equity - max(0.0, costs)) * (1.0 + 1e-12)
 
 
@@ -234,14 +266,19 @@ def _broker(config: BacktestConfig, lanes: Sequence[Lane]) -> tuple[Broker, Exec
     if config.simulator is None:
         multipliers = {lane.symbol: lane.multiplier for lane in lanes}
         fixed = FixedCosts(
-            commission_rate=config.commission_rate, slippage_rate=config.slippage_rate, next_open=config.fill_at == "next_open", multipliers=multipliers
+            commission_rate=config.commission_rate,
+            slippage_rate=config.slippage_rate,
+            next_open=config.fill_at == "next_open",
+            multipliers=multipliers,
         )
         return fixed, None
     simulator = copy.deepcopy(config.simulator)  # a run begins where the given one stands, and leaves it there
     return Simulated(simulator, config.spread), simulator
 
 
-def run_backtest_production(strategy: Strategy, data: Data, config: BacktestConfig | None = None, *, open_log: OpenLog | None = None) -> BacktestResult:
+def run_backtest_production(
+    strategy: Strategy, data: Data, config: BacktestConfig | None = None, *, open_log: OpenLog | None = None
+) -> BacktestResult:
     """Run `strategy` over `data` (Bars, several, a mapping by symbol, pandas or Polars frames). Pure: see rule 5.
 
     BarsError: data that cannot be taken, or fewer bars than the strategy needs. DecisionError: a decision that cannot be.
@@ -267,11 +304,14 @@ def run_backtest_production(strategy: Strategy, data: Data, config: BacktestConf
             texts[lane.symbol] = LaneText(lane, config.logged_marks)
     try:
         for lane, start, stop in run.steps():
-            run.walk(lane, start, stop, texts.get(lane.symbol))
+            for at in range(start, stop, BATCH):
+                run.walk(lane, at, min(at + BATCH, stop))
+                if lane.symbol in texts and len(lane.track.decisions) - texts[lane.symbol].made >= BATCH // 2:
+                    texts[lane.symbol].flush(lane)
     finally:
         for lane in lanes:  # a strategy that fails leaves a readable log of what it decided so far
             if lane.symbol in texts:
-                texts[lane.symbol].flush(lane, max(0, lane.first + len(lane.track.decisions) - 1))
+                texts[lane.symbol].flush(lane)
     run.account.check()
     result = build_result(
         run_id=run_id, strategy_name=name, config=described, tracks=[lane.track for lane in lanes], account=run.account, fills=run.fills,
@@ -283,4 +323,3 @@ def run_backtest_production(strategy: Strategy, data: Data, config: BacktestConf
         if lane.sink is not None:
             lane.sink.close(result.metrics_dict())
     return result
-

@@ -152,7 +152,9 @@ def from_frame(frame: Any, *, symbol: str = "") -> dict[str, Bars]:
     price = next((n for n in PRICE_NAMES if n in names), None)
     if price is None:
         raise BarsError(symbol or "frame", 0, f"no column of prices: one of {', '.join(PRICE_NAMES)}")
-    table: dict[str, Any] = {c: frame[names[c]].to_numpy() for c in ("open", "high", "low", "volume") if c in names and (c == "volume" or price == "close")}
+    table: dict[str, Any] = {
+        c: frame[names[c]].to_numpy() for c in ("open", "high", "low", "volume") if c in names and (c == "volume" or price == "close")
+    }
     table["close"] = frame[names[price]].to_numpy()
     when = times(_frame_times(frame, names))
     if "symbol" not in names:

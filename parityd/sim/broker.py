@@ -66,7 +66,9 @@ def _stops_first(order: Placed) -> tuple[int, int]:
 class FixedCosts:
     """Rule 1. `next_open` moves market orders to the next bar's open."""
 
-    def __init__(self, *, commission_rate: float, slippage_rate: float, next_open: bool = False, multipliers: dict[str, Decimal] | None = None) -> None:
+    def __init__(
+        self, *, commission_rate: float, slippage_rate: float, next_open: bool = False, multipliers: dict[str, Decimal] | None = None
+    ) -> None:
         self._commission, self._slip, self._next_open = decimal(commission_rate), decimal(slippage_rate), next_open
         self._multipliers = multipliers or {}
         self._open: dict[str, list[Placed]] = {}
@@ -114,7 +116,9 @@ class FixedCosts:
             if (worst - stop) * sign < 0.0:
                 if decision.order_type == "trailing_stop":
                     best = low if sign > 0 else high
-                    self._best[order.order_id] = min(self._best[order.order_id], best) if sign > 0 else max(self._best[order.order_id], best)
+                    self._best[order.order_id] = (
+                        min(self._best[order.order_id], best) if sign > 0 else max(self._best[order.order_id], best)
+                    )
                 return None
             at = opened if (opened - stop) * sign > 0.0 else stop
             if decision.limit_price is None:

@@ -55,9 +55,17 @@ class BacktestConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     def to_dict(self) -> dict[str, Any]:
         """What the run depended on, as JSON values (the decision log's `config`)."""
-        plain = {f: getattr(self, f) for f in self.__struct_fields__ if f not in ("simulator", "spread", "products", "log_directory", "enable_decision_logging")}
+        plain = {
+            f: getattr(self, f)
+            for f in self.__struct_fields__
+            if f not in ("simulator", "spread", "products", "log_directory", "enable_decision_logging")
+        }
         sim = self.simulator
-        plain["simulator"] = None if sim is None else {"seed": sim.seed, **{p: repr(getattr(sim, p)) for p in ("fees", "latency", "queue", "slippage", "partial")}}
+        plain["simulator"] = (
+            None
+            if sim is None
+            else {"seed": sim.seed, **{p: repr(getattr(sim, p)) for p in ("fees", "latency", "queue", "slippage", "partial")}}
+        )
         plain["spread"] = None if self.spread is None else repr(self.spread)
         plain["products"] = {k: msgspec.to_builtins(v) for k, v in self.products.items()}
         return plain
@@ -65,7 +73,11 @@ class BacktestConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 def parameters(strategy: object) -> dict[str, Any]:
     """A strategy's own plain values: what makes it differ from another of its class."""
-    return {k: v for k, v in sorted(vars(strategy).items()) if isinstance(v, int | float | str) and not k.startswith("_")} if hasattr(strategy, "__dict__") else {}
+    return (
+        {k: v for k, v in sorted(vars(strategy).items()) if isinstance(v, int | float | str) and not k.startswith("_")}
+        if hasattr(strategy, "__dict__")
+        else {}
+    )
 
 
 def run_identity(name: str, strategy: object, lanes: Iterable[Bars], config: BacktestConfig) -> str:

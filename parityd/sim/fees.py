@@ -50,7 +50,9 @@ class RegulatoryFee(msgspec.Struct, frozen=True, kw_only=True):
 class Fees(Protocol):
     """What the simulator asks of a fee schedule."""
 
-    def fee(self, *, side: str, quantity: float, notional: float, liquidity: Liquidity, crosses_any_price: bool, volume_30d: float) -> float: ...
+    def fee(
+        self, *, side: str, quantity: float, notional: float, liquidity: Liquidity, crosses_any_price: bool, volume_30d: float
+    ) -> float: ...
 
 
 class FeeSchedule(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,7 +80,9 @@ class FeeSchedule(msgspec.Struct, frozen=True, kw_only=True):
             rates = (tier.maker_bps, tier.taker_bps, tier.market_bps)
         return rates
 
-    def fee(self, *, side: str, quantity: float, notional: float, liquidity: Liquidity, crosses_any_price: bool, volume_30d: float) -> float:
+    def fee(
+        self, *, side: str, quantity: float, notional: float, liquidity: Liquidity, crosses_any_price: bool, volume_30d: float
+    ) -> float:
         """The fee of one fill."""
         maker, taker, market = self.rates(volume_30d) if self.tiers else (self.maker_bps, self.taker_bps, self.market_bps)
         bps = maker if liquidity == "maker" else market if crosses_any_price else taker

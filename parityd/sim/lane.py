@@ -5,7 +5,6 @@
    same text as `decision_document.entry_text` gives (a test holds it), at a fraction of the time.
 """
 
-import math
 from itertools import accumulate
 from typing import Literal
 
@@ -63,36 +62,44 @@ class LaneText:
         ts = lane.bars.ts
         stamps: NDArray[np.datetime64] = ts.view("datetime64[ns]")
         unit: Literal["s", "us", "ns"] = "s" if not (ts % SECOND).any() else "us" if not (ts % 1000).any() else "ns"
-        self.times: list[str] = [f"{t}Z" for t in np.datetime_as_string(stamps, unit=unit).tolist()]
+        self._times: list[str] = np.datetime_as_string(stamps, unit=unit).tolist()
         raw = msgspec.json.encode(lane.closes)[1:-1].decode()
-        self.marks = raw.split(",")
-        self.joined = raw.replace(",", '","')
-        self.offsets = [0, *accumulate(len(m) + 3 for m in self.marks)]
-        self.logged = min(logged, lane.window)
-        self.symbol = quoted(lane.symbol)
-        self.rows: list[str] = []
-        self.last: Decision | None = None
-        self.tail = self.state_part = self.equity_part = ""
-        self.last_state: PositionState | None = None
-        self.last_equity = math.nan
+        self._marks = raw.split(",")
+        self._joined = '"' + raw.replace(",", '","') + '"'
+        starts = [0, *accumulate(len(m) + 3 for m in self._marks)]
+        shown = min(logged, lane.window)
+        self._ends = [at - 1 for at in starts[1:]]
+        self._starts = [0] * (shown - 1) + starts if shown else self._ends  # of the first mark that a decision shows
+        self.made = 0
+        self._last: Decision | None = None
+        self._last_state: PositionState | None = None
+        self._tail = self._state = ""
+        self._symbol = quoted(lane.symbol)
 
-    def add(self, i: int, decision: Decision, execution: Execution, state: PositionState, equity: float) -> None:
-        """One decision's text; what repeats from bar to bar is not made again."""
-        if decision is not self.last or execution is not NOTHING:
-            self.last = decision if execution is NOTHING else None
-            self.tail = f'","signal_label":{quoted(decision.label)}}},"decision":{decision_text(decision)},"execution":{execution_text(execution)}}}'
-        if state is not self.last_state:
-            self.last_state, self.state_part = state, state_text(state)
-        if equity != self.last_equity:
-            self.last_equity, self.equity_part = equity, digits(equity)
-        first, offsets = i + 1 - self.logged, self.offsets
-        recent = f'"{self.joined[offsets[max(0, first)] : offsets[i + 1] - 3]}"' if self.logged else ""
-        self.rows.append(
-            f'{{"context":{{"timestamp":"{self.times[i]}","symbol":{self.symbol},"current_mark":"{self.marks[i]}",'
-            f'"recent_marks":[{recent}],"position_state":{self.state_part},"equity":"{self.equity_part}{self.tail}'
-        )
+    def _tail_of(self, decision: Decision, execution: Execution) -> str:
+        return f'","signal_label":{quoted(decision.label)}}},"decision":{decision_text(decision)},"execution":{execution_text(execution)}}}'
 
-    def flush(self, lane: Lane, i: int) -> None:
-        if self.rows and lane.sink is not None:
-            lane.sink.write(",".join(self.rows), lane.stamps[i])
-            self.rows.clear()
+    def flush(self, lane: Lane) -> None:
+        """Hand the decisions made since the last time to the sink; what repeats from bar to bar is not made again."""
+        track, symbol, joined, sink = lane.track, self._symbol, self._joined, lane.sink
+        first, last = self.made, len(track.equities)  # of a decision that failed there is none
+        if sink is None or first == last:
+            return
+        bars, done, outcome = slice(first + len(track.warm), last + len(track.warm)), slice(first, last), track.executions.get
+        rows: list[str] = []
+        columns = zip(self._times[bars], self._marks[bars], self._starts[bars], self._ends[bars], strict=False)
+        made = zip(range(first, last), track.decisions[done], track.states[done], track.asked[done], strict=True)
+        for (time, mark, start, end), (k, decision, state, equity) in zip(columns, made, strict=True):
+            execution = outcome(k)
+            if execution is not None:
+                self._last, self._tail = None, self._tail_of(decision, execution)
+            elif decision is not self._last:
+                self._last, self._tail = decision, self._tail_of(decision, NOTHING)
+            if state is not self._last_state:
+                self._last_state, self._state = state, state_text(state)
+            rows.append(
+                f'{{"context":{{"timestamp":"{time}Z","symbol":{symbol},"current_mark":"{mark}","recent_marks":[{joined[start:end]}],'
+                f'"position_state":{self._state},"equity":"{digits(equity)}{self._tail}'
+            )
+        self.made = last
+        sink.write(",".join(rows), lane.stamps[bars.stop - 1])

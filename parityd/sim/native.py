@@ -3,7 +3,7 @@
 1. First a `run` record: [from, to) covers every decision; then decisions that act, fills of orders that were left resting (or filled in
    parts), borrow cost as `funding`, and last a `heartbeat` at the end, which is the book's watermark.
 2. Holds are left out: a book that sends none is taken to hold where it is silent. `holds=True` writes them.
-3. A decision that was filled at once and whole carries price and quantity; any other carries none, and its fills are `fill` records.
+3. A decision that was filled whole and at its own time carries its price; of any other the fills are `fill` records, and it carries none.
 """
 
 from collections.abc import Iterator
@@ -18,16 +18,24 @@ def records(result: BacktestResult, *, created_ns: int, holds: bool = False) -> 
     """Native records of the run; `created_ns` is when it was made (the newest run of a strategy replaces older ones)."""
     yield _run(result, created_ns)
     rest = {f.order.order_id for f in result.fills if not _at_once(f)}
+    later = {(f.order.symbol, f.order.ts) for f in result.fills if f.order.order_id in rest}
     for row in result.decisions:
         if row.decision.action != "hold" or holds:
-            yield _decision(result.strategy_name, row)
+            yield _decision(result.strategy_name, row, whole=row.execution.filled and (row.symbol, row.ts) not in later)
     number: dict[str, int] = {}
     for fill in result.fills:
         if fill.order.order_id in rest:
             n = number[fill.order.order_id] = number.get(fill.order.order_id, 0) + 1
             yield _fill(result.strategy_name, fill, n)
     for symbol, ts, amount in result.fundings:
-        yield {"kind": "funding", "strategy": result.strategy_name, "symbol": symbol, "amount": float(amount), "ts": rfc3339(ts), "type": "borrow"}
+        yield {
+            "kind": "funding",
+            "strategy": result.strategy_name,
+            "symbol": symbol,
+            "amount": float(amount),
+            "ts": rfc3339(ts),
+            "type": "borrow",
+        }
     yield {"kind": "heartbeat", "strategy": result.strategy_name, "ts": rfc3339(result.end_ts)}
 
 
@@ -43,7 +51,7 @@ def _run(result: BacktestResult, created_ns: int) -> dict[str, Any]:
     return {**run, "symbol": result.symbols[0]} if len(result.symbols) == 1 else run
 
 
-def _decision(strategy: str, row: LoggedDecision) -> dict[str, Any]:
+def _decision(strategy: str, row: LoggedDecision, *, whole: bool) -> dict[str, Any]:
     d, x = row.decision, row.execution
     out: dict[str, Any] = {
         "kind": "decision", "strategy": strategy, "symbol": row.symbol, "ts": rfc3339(row.ts), "action": d.action,
@@ -55,13 +63,12 @@ def _decision(strategy: str, row: LoggedDecision) -> dict[str, Any]:
         return out
     if d.action == "close":
         out["side"] = x.side or ("sell" if row.position.quantity > 0 else "buy")
-    whole = x.filled and not x.order_id
     if whole:
         out |= {"quantity": x.filled_quantity, "price": x.fill_price, "fee": x.commission, "filled": True}
     else:
         out["filled"] = False
-        if d.quantity:
-            out["quantity"] = d.quantity
+        if x.filled_quantity or d.quantity:
+            out["quantity"] = x.filled_quantity or d.quantity
     return out
 
 

@@ -26,14 +26,15 @@ from parityd.sim.statistics import ExecutionStatistics
 class Track:
     """One symbol's decisions as they were made: parallel lists; executions only where something came of a decision."""
 
-    __slots__ = ("closes", "decisions", "equities", "executions", "stamps", "states", "symbol", "warm", "window")
+    __slots__ = ("asked", "closes", "decisions", "equities", "executions", "stamps", "states", "symbol", "warm", "window")
 
     def __init__(self, symbol: str, stamps: list[int], closes: list[float], window: int) -> None:
         self.symbol, self.stamps, self.closes, self.window = symbol, stamps, closes, window
         self.decisions: list[Decision] = []
         self.states: list[PositionState] = []
         self.warm: list[float] = []  # equity of the bars before the first decision
-        self.equities: list[float] = []
+        self.asked: list[float] = []  # equity that the strategy was told
+        self.equities: list[float] = []  # equity that the bar left
         self.executions: dict[int, Execution] = {}
 
 
@@ -196,7 +197,13 @@ def _sharpe(returns: F64, days_per_year: float) -> float | None:
     return float(np.mean(returns)) / spread * math.sqrt(days_per_year) if spread > 0.0 else None
 
 
-def _portfolio(trips: Sequence[RoundTrip], fills: Sequence[BarFill], positions: Mapping[str, tuple[float, float, float]], tracks: Sequence[Track], equity: F64) -> dict[str, Any]:
+def _portfolio(
+    trips: Sequence[RoundTrip],
+    fills: Sequence[BarFill],
+    positions: Mapping[str, tuple[float, float, float]],
+    tracks: Sequence[Track],
+    equity: F64,
+) -> dict[str, Any]:
     profits = [float(t.profit) for t in trips]
     held = sum(1 for t in tracks for s in t.states if s.quantity)
     decided = sum(len(t.states) for t in tracks)

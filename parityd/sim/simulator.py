@@ -32,7 +32,23 @@ PRESETS = ("reference",)
 class _Working:
     """One open order and what has become of it so far."""
 
-    __slots__ = ("active", "ahead", "arrival", "arrival_ask", "arrival_bid", "best", "decision_mark", "fills", "id", "latency", "level", "looked", "order", "position", "remaining")
+    __slots__ = (
+        "active",
+        "ahead",
+        "arrival",
+        "arrival_ask",
+        "arrival_bid",
+        "best",
+        "decision_mark",
+        "fills",
+        "id",
+        "latency",
+        "level",
+        "looked",
+        "order",
+        "position",
+        "remaining",
+    )
 
     def __init__(self, order: Order, order_id: str, latency: Latency, decision_mark: float) -> None:
         self.order, self.id, self.latency, self.decision_mark = order, order_id, latency, decision_mark

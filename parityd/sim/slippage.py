@@ -17,7 +17,9 @@ from parityd.sim.market import MarketConditions
 class Slippage(Protocol):
     """(bps beyond the touch, quantity that can be had at or within `limit`) of a quantity taken from this market."""
 
-    def take(self, *, sign: int, quantity: float, any_price: bool, limit: float | None, market: MarketConditions) -> tuple[float, float]: ...
+    def take(
+        self, *, sign: int, quantity: float, any_price: bool, limit: float | None, market: MarketConditions
+    ) -> tuple[float, float]: ...
 
 
 MAX_BPS = 9_999.0  # whatever a formula says of an order far beyond the liquidity: a price stays a price
@@ -44,7 +46,9 @@ class SlippageModel(msgspec.Struct, frozen=True, kw_only=True):
         liquidity = market.ask_size if sign > 0 else market.bid_size
         ratio = quantity / liquidity if liquidity > 0.0 else 1.0
         base = self.market_base_bps if any_price else self.other_base_bps
-        return min(MAX_BPS, base + self.impact_bps * ratio + self.volatility_bps * market.volatility + self.spread_share * market.spread_bps)
+        return min(
+            MAX_BPS, base + self.impact_bps * ratio + self.volatility_bps * market.volatility + self.spread_share * market.spread_bps
+        )
 
     def take(self, *, sign: int, quantity: float, any_price: bool, limit: float | None, market: MarketConditions) -> tuple[float, float]:
         del limit

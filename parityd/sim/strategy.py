@@ -33,7 +33,13 @@ class Strategy(Protocol):
     """What `run_backtest_production` and a live loop call, always with these six, in this order."""
 
     def decide(
-        self, symbol: str, current_mark: float, position_state: PositionState, recent_marks: Sequence[float], equity: float, product: Product
+        self,
+        symbol: str,
+        current_mark: float,
+        position_state: PositionState,
+        recent_marks: Sequence[float],
+        equity: float,
+        product: Product,
     ) -> Decision: ...
 
 
@@ -43,7 +49,15 @@ class Signal:
     def __init__(self, signal: Callable[[Sequence[float]], float], *, notional: float, lookback: int, name: str) -> None:
         self.signal, self.notional, self.lookback, self.name = signal, notional, lookback, name
 
-    def decide(self, symbol: str, current_mark: float, position_state: PositionState, recent_marks: Sequence[float], equity: float, product: Product) -> Decision:
+    def decide(
+        self,
+        symbol: str,
+        current_mark: float,
+        position_state: PositionState,
+        recent_marks: Sequence[float],
+        equity: float,
+        product: Product,
+    ) -> Decision:
         del symbol, equity, product
         wanted = self.signal(recent_marks)
         held = (position_state.quantity > 0) - (position_state.quantity < 0)
@@ -51,7 +65,9 @@ class Signal:
             return HOLD
         if held:
             return Decision("close", reason=f"signal {wanted:g} against a {position_state.side} position")
-        return Decision("buy" if wanted > 0 else "sell", target_notional=self.notional * abs(wanted), reason=f"signal {wanted:g} from {current_mark:g}")
+        return Decision(
+            "buy" if wanted > 0 else "sell", target_notional=self.notional * abs(wanted), reason=f"signal {wanted:g} from {current_mark:g}"
+        )
 
 
 class MovingAverageCrossover:
@@ -61,7 +77,14 @@ class MovingAverageCrossover:
     """
 
     def __init__(
-        self, fast: int = 10, slow: int = 30, *, notional: float = 0.95, quantity: float | None = None, short: bool = False, name: str = "crossover"
+        self,
+        fast: int = 10,
+        slow: int = 30,
+        *,
+        notional: float = 0.95,
+        quantity: float | None = None,
+        short: bool = False,
+        name: str = "crossover",
     ) -> None:
         if not 1 <= fast < slow:
             raise ValueError(f"fast: {fast} must be at least 1 and under slow {slow}")
@@ -72,7 +95,15 @@ class MovingAverageCrossover:
         self._above = Decision("hold", reason=f"mean of {fast} stays above mean of {slow}", label="above")
         self._below = Decision("hold", reason=f"mean of {fast} stays below mean of {slow}", label="below")
 
-    def decide(self, symbol: str, current_mark: float, position_state: PositionState, recent_marks: Sequence[float], equity: float, product: Product) -> Decision:
+    def decide(
+        self,
+        symbol: str,
+        current_mark: float,
+        position_state: PositionState,
+        recent_marks: Sequence[float],
+        equity: float,
+        product: Product,
+    ) -> Decision:
         del symbol, product
         fast_sum, slow_sum = sum(recent_marks[-self.fast :]), sum(recent_marks)
         scaled = slow_sum * self.fast

@@ -99,7 +99,16 @@ def _quote(row: Row, ts: float, symbol: str, spread: SpreadModel | None, seconds
         close = float(row["close"])
         bar = {k: float(row[k]) if row.get(k) is not None else close for k in ("open", "high", "low")}
         volatility = extra.get("volatility", float("nan"))
-        return from_bar(symbol, timestamp=ts, close=close, volume=float(row.get("volume") or 0.0), spread=spread, seconds=seconds, volatility=volatility, **bar)
+        return from_bar(
+            symbol,
+            timestamp=ts,
+            close=close,
+            volume=float(row.get("volume") or 0.0),
+            spread=spread,
+            seconds=seconds,
+            volatility=volatility,
+            **bar,
+        )
     raise ValueError("bid: missing (nor levels, nor a close)")
 
 

@@ -80,7 +80,12 @@ def execute_many(
     TypeError: a part of the simulator has no form for arrays (fees, queue and partial fills must be the reference classes).
     """
     fees, queue, partial, slippage = simulator.fees, simulator.queue, simulator.partial, simulator.slippage
-    if not (isinstance(fees, FeeSchedule) and isinstance(queue, QueueModel) and isinstance(partial, PartialFills) and isinstance(slippage, SlippageMany)):
+    if not (
+        isinstance(fees, FeeSchedule)
+        and isinstance(queue, QueueModel)
+        and isinstance(partial, PartialFills)
+        and isinstance(slippage, SlippageMany)
+    ):
         raise TypeError("execute_many: a part of this simulator has no form for arrays")
     n = np.asarray(quantity).size
     mid = last if last is not None else 0.5 * (np.asarray(bid, np.float64) + np.asarray(ask, np.float64))

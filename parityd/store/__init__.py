@@ -1,1 +1,39 @@
+"""The durable truth: files, records, identities, rows, summaries, state and the audit trail in one SQLite file."""
 
+from parityd.store.connect import set_aside
+from parityd.store.entries import (
+    ACCEPTED,
+    REJECTED,
+    AuditDraft,
+    AuditRow,
+    Commit,
+    Event,
+    FileEntry,
+    FileRecords,
+    Piece,
+    ReportEntry,
+)  # fmt: skip
+from parityd.store.errors import CommitFailed, StoreBroken
+from parityd.store.reads import Reads, Stored
+from parityd.store.store import Store
+from parityd.store.writer import MEMORY
+
+__all__ = [
+    "ACCEPTED",
+    "MEMORY",
+    "REJECTED",
+    "AuditDraft",
+    "AuditRow",
+    "Commit",
+    "CommitFailed",
+    "Event",
+    "FileEntry",
+    "FileRecords",
+    "Piece",
+    "Reads",
+    "ReportEntry",
+    "Store",
+    "StoreBroken",
+    "Stored",
+    "set_aside",
+]

@@ -18,15 +18,16 @@ from pathlib import Path
 from parityd.store import schema
 from parityd.store.errors import StoreBroken
 
+Pragmas = dict[str, int | str]
 BUSY_MS = 5000
 CHECKED_WHOLE = 32 << 20  # bytes; `quick_check` reads about 1 GB a second
 LOG_HEADER = 32
 MEND = "set it aside and refill it with `parityd rebuild`, or `parityd restore` a backup"
 
-_EVERY = {"busy_timeout": BUSY_MS, "foreign_keys": 1, "trusted_schema": 0, "cell_size_check": 1, "mmap_size": 0}
-_WRITER = {"journal_mode": "wal", "synchronous": 2, "wal_autocheckpoint": 4000, "journal_size_limit": 64 << 20}
-_READER = {"query_only": 1}
-_MEMORY = {"foreign_keys": 1, "trusted_schema": 0, "cell_size_check": 1}
+_EVERY: Pragmas = {"busy_timeout": BUSY_MS, "foreign_keys": 1, "trusted_schema": 0, "cell_size_check": 1, "mmap_size": 0}
+_WRITER: Pragmas = {"journal_mode": "wal", "synchronous": 2, "wal_autocheckpoint": 4000, "journal_size_limit": 64 << 20}
+_READER: Pragmas = {"query_only": 1}
+_MEMORY: Pragmas = {"foreign_keys": 1, "trusted_schema": 0, "cell_size_check": 1}
 
 
 def broken(path: object, what: str, hint: str = MEND) -> StoreBroken:
@@ -47,7 +48,7 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
     return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=BUSY_MS / 1000, cached_statements=256)
 
 
-def _set(db: sqlite3.Connection, path: object, wanted: dict[str, int | str]) -> None:
+def _set(db: sqlite3.Connection, path: object, wanted: Pragmas) -> None:
     for name, value in wanted.items():
         db.execute(f"PRAGMA {name} = {value}").fetchall()
         row = db.execute(f"PRAGMA {name}").fetchone()
@@ -56,7 +57,7 @@ def _set(db: sqlite3.Connection, path: object, wanted: dict[str, int | str]) -> 
             raise broken(path, f"PRAGMA {name} is {found!r} and not {value!r}", "a file system that SQLite can lock and map is needed")
 
 
-def pragmas(db: sqlite3.Connection) -> dict[str, int | str]:
+def pragmas(db: sqlite3.Connection) -> dict[str, int | str | None]:
     """What is in force, as read back."""
     return {name: (db.execute(f"PRAGMA {name}").fetchone() or (None,))[0] for name in (*_EVERY, *_WRITER, *_READER)}
 
@@ -115,7 +116,7 @@ def create(path: Path, now_ns: int) -> None:
 def open_memory(now_ns: int) -> sqlite3.Connection:
     """A scratch store that ends with its connection."""
     db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False, cached_statements=256)
-    _set(db, ":memory:", dict(_MEMORY))
+    _set(db, ":memory:", _MEMORY)
     fresh(db, now_ns)
     return db
 
@@ -125,7 +126,7 @@ def open_reader(path: Path) -> sqlite3.Connection:
     with reading(path):
         db = _connect(path, "ro")
         try:
-            _set(db, path, {**_EVERY, **_READER})
+            _set(db, path, _EVERY | _READER)
         except BaseException:
             db.close()
             raise
@@ -145,7 +146,7 @@ def open_writer(path: Path, now_ns: int) -> sqlite3.Connection:
         db = _connect(path, "rw")
         try:
             _examine(db, path, log)
-            _set(db, path, {**_EVERY, **_WRITER})
+            _set(db, path, _EVERY | _WRITER)
             _upgrade(db, path)
             _arrive(db, path)
         except BaseException:
@@ -160,7 +161,9 @@ def _examine(db: sqlite3.Connection, path: Path, log: int) -> None:
         raise broken(path, "is no store of parityd", "move it away, or set another `[store] url`")
     version = db.execute("PRAGMA user_version").fetchone()[0]
     if version > schema.VERSION:
-        raise broken(path, f"was written by a newer parityd (schema {version}, this one knows {schema.VERSION})", "install that version again")
+        raise broken(
+            path, f"was written by a newer parityd (schema {version}, this one knows {schema.VERSION})", "install that version again"
+        )
     if version < 1:
         raise broken(path, "has no schema")
     db.execute("PRAGMA cell_size_check = 1")

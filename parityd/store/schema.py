@@ -33,23 +33,24 @@ STEPS: tuple[tuple[str, ...], ...] = (
             start INTEGER NOT NULL, n INTEGER NOT NULL, text_start INTEGER NOT NULL, text_n INTEGER NOT NULL,
             PRIMARY KEY (strategy, number, segment, start)) WITHOUT ROWID""",
         "CREATE INDEX piece_segment ON piece (segment)",
+        # by rowid: without one, a blob over 1 KB would take overflow pages of its own
         """CREATE TABLE summary (
-            strategy INTEGER NOT NULL REFERENCES strategy (id), number INTEGER NOT NULL, data BLOB NOT NULL,
-            PRIMARY KEY (strategy, number)) WITHOUT ROWID""",
+            id INTEGER PRIMARY KEY, strategy INTEGER NOT NULL REFERENCES strategy (id), number INTEGER NOT NULL, data BLOB NOT NULL,
+            UNIQUE (strategy, number))""",
         """CREATE TABLE ledger (
             strategy INTEGER NOT NULL REFERENCES strategy (id), symbol INTEGER NOT NULL, number INTEGER NOT NULL, data BLOB NOT NULL,
             PRIMARY KEY (strategy, symbol, number)) WITHOUT ROWID""",
         "CREATE TABLE mark (id INTEGER PRIMARY KEY, symbol INTEGER NOT NULL, rank INTEGER NOT NULL, n INTEGER NOT NULL, data BLOB NOT NULL)",
         "CREATE INDEX mark_series ON mark (symbol, rank)",
-        "CREATE TABLE state (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
+        "CREATE TABLE state (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, value BLOB NOT NULL)",
         "CREATE TABLE audit (sequence INTEGER PRIMARY KEY, line BLOB NOT NULL)",
     ),
     (
         "CREATE TABLE event (id INTEGER PRIMARY KEY AUTOINCREMENT, ts_ns INTEGER NOT NULL, kind TEXT NOT NULL, data BLOB NOT NULL)",
         "CREATE INDEX event_time ON event (ts_ns)",
         """CREATE TABLE report (
-            day TEXT NOT NULL, revision INTEGER NOT NULL, json BLOB NOT NULL, html BLOB, generated_ns INTEGER NOT NULL, digest TEXT NOT NULL,
-            PRIMARY KEY (day, revision)) WITHOUT ROWID""",
+            id INTEGER PRIMARY KEY, day TEXT NOT NULL, revision INTEGER NOT NULL, generated_ns INTEGER NOT NULL, digest TEXT NOT NULL,
+            json BLOB NOT NULL, html BLOB, UNIQUE (day, revision))""",
     ),
 )
 VERSION = len(STEPS)

@@ -131,9 +131,7 @@ def _row(name: str, entry: Mapping[str, Any], published: Mapping[str, Any], now:
     most = max(drift, key=lambda k: drift[k], default="")
     limits = sections.limits(entry)
     head = sections.action_head(entry, now)
-    counts = [
-        f"{whole(trades.get(k))} {k}" for k in ("matched", "missed", "unexpected", "pending") if number(trades.get(k)) or k == "matched"
-    ]
+    counts = [f"{whole(trades.get(k))} {k}" for k in ("missed", "unexpected", "pending") if number(trades.get(k))]
     return {
         "name": name,
         "href": f"/strategies/{quote(name, safe='')}",

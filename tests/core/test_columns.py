@@ -109,7 +109,9 @@ def test_a_written_nan_is_no_absent_number(optional):
 
 
 def test_absent_and_null_leave_the_same_content():
-    made, _ = fill_columns("live", [a_fill(), a_fill(fee=None, trade_id=None, shadow=None, currency=None, liquidity=None)], np.array([1, 2]), BOUNDS)
+    made, _ = fill_columns(
+        "live", [a_fill(), a_fill(fee=None, trade_id=None, shadow=None, currency=None, liquidity=None)], np.array([1, 2]), BOUNDS
+    )
     assert made is not None
     assert made.key[0] == made.key[1]
     assert made.content[0] == made.content[1]
@@ -123,7 +125,9 @@ def test_a_hold_of_nothing_says_that_nothing_is_traded():
 
 
 def test_a_close_must_say_its_side():
-    made, refused = decision_columns("backtest", [a_decision(action="close"), a_decision(action="close", side="sell")], np.array([1, 2]), BOUNDS)
+    made, refused = decision_columns(
+        "backtest", [a_decision(action="close"), a_decision(action="close", side="sell")], np.array([1, 2]), BOUNDS
+    )
     assert [r.code for r in refused] == ["missing_field"]
     assert made is not None
     assert made.side.tolist() == [-1]

@@ -34,7 +34,13 @@ BROKEN = st.builds(
 )
 
 
-@given(st.lists(BROKEN | st.sampled_from([GOOD, "2026-02-30T00:00:00.000000Z", "2026-13-01T00:00:00.000000Z", 5, "5", None, 1.5]), min_size=1, max_size=6))
+@given(
+    st.lists(
+        BROKEN | st.sampled_from([GOOD, "2026-02-30T00:00:00.000000Z", "2026-13-01T00:00:00.000000Z", 5, "5", None, 1.5]),
+        min_size=1,
+        max_size=6,
+    )
+)
 def test_a_column_says_of_each_value_what_the_single_reading_says(values):
     assert parse_times(values).tolist() == [parse_time(v) for v in values]
 

@@ -103,7 +103,16 @@ NAUTILUS_ORDER = {
     "exec_spawn_id": None, "tags": ["x"], "ts_init": "2023-12-25T23:00:02Z", "ts_last": 1703545202123456789,
 }  # fmt: skip
 NAUTILUS_POSITION = {"position_id": "P", "strategy_id": "S", "instrument_id": "X.Y", "ts_opened": TS, "avg_px_open": 1.5, "peak_qty": "8"}
-NAUTILUS_ACCOUNT = {"ts_event": TS, "account_id": "A", "account_type": "MARGIN", "total": "5", "locked": "0", "free": "5", "margins": [], "info": {}}
+NAUTILUS_ACCOUNT = {
+    "ts_event": TS,
+    "account_id": "A",
+    "account_type": "MARGIN",
+    "total": "5",
+    "locked": "0",
+    "free": "5",
+    "margins": [],
+    "info": {},
+}
 
 
 def table(rows: list[dict[str, Any]], names: list[str] | None = None) -> bytes:

@@ -76,7 +76,7 @@ def test_an_unterminated_last_line_is_a_line(sample):
 
 @pytest.mark.parametrize("sample", LINED, ids=by_name)
 def test_a_bad_line_costs_only_itself(sample):
-    found = of(sample, sample.data.rstrip(b"\r\n") + b"\n\xff{[\"\n" + b"\n")
+    found = of(sample, sample.data.rstrip(b"\r\n") + b'\n\xff{["\n' + b"\n")
     assert counts(found) == sample.counts
     assert [c for _, c in refused(found)] == ["bad_encoding"]
 
@@ -100,7 +100,24 @@ def survives(sample: Sample, data: bytes) -> None:
 @pytest.mark.parametrize("sample", PLAIN, ids=by_name)
 def test_no_mutation_brings_it_down(sample):
     rng = random.Random(zlib.crc32(sample.name.encode()))
-    odd = [b"\0", b"\xff", b"\n", b'"', b",", b"{", b"[" * 40, b"null", b"1e999", b"-", b"nan", b"\\ud800", b"9" * 40, b"true", b"''", b"\x01"]
+    odd = [
+        b"\0",
+        b"\xff",
+        b"\n",
+        b'"',
+        b",",
+        b"{",
+        b"[" * 40,
+        b"null",
+        b"1e999",
+        b"-",
+        b"nan",
+        b"\\ud800",
+        b"9" * 40,
+        b"true",
+        b"''",
+        b"\x01",
+    ]
     for _ in range(150):
         data = bytearray(sample.data)
         for _ in range(rng.choice([1, 1, 2, 5])):

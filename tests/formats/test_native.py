@@ -32,7 +32,7 @@ def one(raw: bytes, **k):
         (b'{"strategy":"s"}', "missing_field", "kind"), (b'{"kind":null}', "missing_field", "kind"), (b'{"kind":"trade"}', "unknown_kind", "trade"),
         (b'{"kind":5}', "unknown_kind", "5"), (b'{"kind":"FILL"}', "unknown_kind", "FILL"),
         (b'{"kind":"mark","symbol":"X","ts":1}', "missing_field", "price"), (b'{"kind":"mark","symbol":"X","price":null,"ts":1}', "missing_field", "price"),
-        (b'{"kind":"mark","symbol":"X","price":1e400,"ts":1}', "bad_json", "out of range"), (b'{"kind":"mark","symbol":"\\ud800","price":1,"ts":1}', "bad_json", ""),
+        (b'{"kind":"mark","symbol":"X","price":1e400,"ts":1}', "bad_value", "out of range"), (b'{"kind":"mark","symbol":"\\ud800","price":1,"ts":1}', "bad_json", ""),
         (b'{"kind":"run","strategy":"s","run_id":"r","created":1,"to":2}', "missing_field", "from"),
         (b'{"kind":"fill","z":' + b"[" * 33 + b"]" * 33 + b"}", "bad_json", "32 levels"), (b"[" * 100_000, "bad_json", "32 levels"),
     ],
@@ -153,7 +153,9 @@ def test_a_file_of_only_broken_lines_is_refused_line_by_line():
 
 
 def test_csv_takes_the_header_for_names_and_empty_for_absent():
-    data = b"kind,strategy,symbol,fill_id,side,quantity,price,ts,fee,trade_id,reduce_only\nfill,s,X,007,buy,1,2,2026-11-20T10:15:00Z,,,True\n"
+    data = (
+        b"kind,strategy,symbol,fill_id,side,quantity,price,ts,fee,trade_id,reduce_only\nfill,s,X,007,buy,1,2,2026-11-20T10:15:00Z,,,True\n"
+    )
     found = blocks(data, "x.csv")
     assert refused(found) == []
     assert column(found, "fills", "fill_id") == ["007"]
@@ -196,7 +198,15 @@ def test_guards_in_csv_are_a_list():
 
 
 def run(run_id="r1", **k):
-    return {"kind": "run", "strategy": "mom", "run_id": run_id, "created": TS, "from": "2026-11-20T00:00:00Z", "to": "2026-11-21T00:00:00Z", **k}
+    return {
+        "kind": "run",
+        "strategy": "mom",
+        "run_id": run_id,
+        "created": TS,
+        "from": "2026-11-20T00:00:00Z",
+        "to": "2026-11-21T00:00:00Z",
+        **k,
+    }
 
 
 def keys(found, kind="decisions"):

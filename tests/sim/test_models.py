@@ -28,12 +28,28 @@ N = 40_000
 
 
 def market(**over: Any) -> MarketConditions:
-    base = {"symbol": "X", "bid": 99.9, "ask": 100.1, "bid_size": 5.0, "ask_size": 4.0, "timestamp": 0.0, "volume_1m": 2e6, "volatility": 0.02}
+    base = {
+        "symbol": "X",
+        "bid": 99.9,
+        "ask": 100.1,
+        "bid_size": 5.0,
+        "ask_size": 4.0,
+        "timestamp": 0.0,
+        "volume_1m": 2e6,
+        "volatility": 0.02,
+    }
     return MarketConditions(**{**base, **over})
 
 
 def fee(schedule: FeeSchedule, **over: Any) -> float:
-    base: dict[str, Any] = {"side": "buy", "quantity": 10.0, "notional": 1000.0, "liquidity": "taker", "crosses_any_price": True, "volume_30d": 0.0}
+    base: dict[str, Any] = {
+        "side": "buy",
+        "quantity": 10.0,
+        "notional": 1000.0,
+        "liquidity": "taker",
+        "crosses_any_price": True,
+        "volume_30d": 0.0,
+    }
     return schedule.fee(**{**base, **over})
 
 
@@ -59,10 +75,20 @@ def test_a_rebate_is_paid_out_and_not_lifted_to_the_minimum() -> None:
 
 
 def test_tiers_replace_the_rates_from_their_volume_on() -> None:
-    s = FeeSchedule(tiers=(FeeTier(volume_30d=1e6, maker_bps=2, taker_bps=4, market_bps=6), FeeTier(volume_30d=1e7, maker_bps=-1, taker_bps=3, market_bps=3)))
+    s = FeeSchedule(
+        tiers=(
+            FeeTier(volume_30d=1e6, maker_bps=2, taker_bps=4, market_bps=6),
+            FeeTier(volume_30d=1e7, maker_bps=-1, taker_bps=3, market_bps=3),
+        )
+    )
     assert [fee(s, volume_30d=v) for v in (999_999.0, 1e6, 9e6, 1e7)] == pytest.approx([1.5, 0.6, 0.6, 0.3])
     with pytest.raises(ValueError, match="tiers"):
-        FeeSchedule(tiers=(FeeTier(volume_30d=5, maker_bps=0, taker_bps=0, market_bps=0), FeeTier(volume_30d=5, maker_bps=0, taker_bps=0, market_bps=0)))
+        FeeSchedule(
+            tiers=(
+                FeeTier(volume_30d=5, maker_bps=0, taker_bps=0, market_bps=0),
+                FeeTier(volume_30d=5, maker_bps=0, taker_bps=0, market_bps=0),
+            )
+        )
 
 
 def test_regulatory_fees_come_on_top_of_one_side_and_are_capped() -> None:
@@ -149,7 +175,7 @@ def test_slippage_is_the_reference_formula() -> None:
     ("remaining", "over", "expected"),
     [
         (500.0, {}, 0.5 * 1.0 * 0.1), (5000.0, {"volume_1m": 0.0, "bid": 100.0, "ask": 100.0}, 0.8), (100.0, {"volume_1m": 2e5}, 0.1 * 1.0 * 0.5),
-        (1000.0, {"bid": 98.0, "ask": 102.0, "volume_1m": 1.0}, 20 / 400 if 20 / 400 > 0.1 else 0.1),
+        (1000.0, {"bid": 98.0, "ask": 102.0, "volume_1m": 1.0}, max(0.1, 20 / 400)),
     ],
 )  # fmt: skip
 def test_probability_of_a_partial_limit_fill(remaining: float, over: dict[str, Any], expected: float) -> None:
@@ -160,16 +186,28 @@ def test_probability_of_a_partial_limit_fill(remaining: float, over: dict[str, A
 def test_formulas_over_arrays_are_the_formulas_one_by_one() -> None:
     rng = np.random.default_rng(2)
     n = 300
-    half, size, volume = rng.uniform(0, 1, n) * (rng.random(n) > 0.1), rng.uniform(0, 5, n) * (rng.random(n) > 0.1), rng.uniform(0, 3e6, n) * (rng.random(n) > 0.1)
+    half, size, volume = (
+        rng.uniform(0, 1, n) * (rng.random(n) > 0.1),
+        rng.uniform(0, 5, n) * (rng.random(n) > 0.1),
+        rng.uniform(0, 3e6, n) * (rng.random(n) > 0.1),
+    )
     swing, quantity, any_price = rng.uniform(0, 0.05, n), rng.uniform(0.1, 3000, n), rng.integers(0, 2, n).astype(float)
-    looks = [market(bid=100 - h, ask=100 + h, ask_size=s, volume_1m=v, volatility=w) for h, s, v, w in zip(half, size, volume, swing, strict=True)]
+    looks = [
+        market(bid=100 - h, ask=100 + h, ask_size=s, volume_1m=v, volatility=w)
+        for h, s, v, w in zip(half, size, volume, swing, strict=True)
+    ]
     spread = np.array([m.spread_bps for m in looks])
     for model in (SlippageModel(), SquareRootImpact()):
         many = model.bps_many(quantity=quantity, liquidity=size, any_price=any_price, volatility=swing, spread_bps=spread, volume_1m=volume)
-        single = [model.take(sign=1, quantity=q, any_price=p > 0, limit=None, market=m)[0] for q, p, m in zip(quantity, any_price, looks, strict=True)]
+        single = [
+            model.take(sign=1, quantity=q, any_price=p > 0, limit=None, market=m)[0]
+            for q, p, m in zip(quantity, any_price, looks, strict=True)
+        ]
         assert many == pytest.approx(single, rel=1e-12)
     many = PartialFills().probability_many(any_price=any_price, remaining=quantity, spread_bps=spread, volume_1m=volume)
-    assert many == pytest.approx([PartialFills().probability(any_price=p > 0, remaining=q, market=m) for p, q, m in zip(any_price, quantity, looks, strict=True)])
+    assert many == pytest.approx(
+        [PartialFills().probability(any_price=p > 0, remaining=q, market=m) for p, q, m in zip(any_price, quantity, looks, strict=True)]
+    )
     positions = QueueModel().position_many(spread_bps=spread, volatility=swing, volume_1m=volume)
     assert positions.tolist() == [QueueModel().position(m) for m in looks]
 

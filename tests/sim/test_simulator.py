@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,9 @@ STILL = LatencyModel(submit_ms=(0.0, 0.0), market_data_ms=(0.0, 0.0), notice_ms=
 
 
 def market(**over: Any) -> MarketConditions:
-    return MarketConditions(**{"symbol": "X", "bid": 99.9, "ask": 100.1, "bid_size": 5.0, "ask_size": 4.0, "timestamp": 0.0, "volume_1m": 600.0, **over})
+    return MarketConditions(
+        **{"symbol": "X", "bid": 99.9, "ask": 100.1, "bid_size": 5.0, "ask_size": 4.0, "timestamp": 0.0, "volume_1m": 600.0, **over}
+    )
 
 
 def order(**over: Any) -> Order:
@@ -169,18 +172,25 @@ prices = st.floats(90.0, 110.0)
 
 
 @given(seed=st.integers(0, 2**31), side=sides, limit=prices, quantity=st.floats(1e-3, 5e3), mids=st.lists(prices, min_size=1, max_size=25))
-def test_whatever_the_market_does_a_limit_is_kept_and_quantity_is_conserved(seed: int, side: str, limit: float, quantity: float, mids: list[float]) -> None:
+def test_whatever_the_market_does_a_limit_is_kept_and_quantity_is_conserved(
+    seed: int, side: str, limit: float, quantity: float, mids: list[float]
+) -> None:
     sim = ExecutionSimulator(seed)
     looks = [market(bid=m - 0.05, ask=m + 0.05, timestamp=float(i)) for i, m in enumerate(mids)]
     order_id, fills = step(sim, order(side=side, order_type="limit", limit_price=limit, quantity=quantity), *looks)
     sign = 1 if side == "buy" else -1
     assert all((f.price - limit) * sign <= 0.0 and f.quantity > 0.0 for f in fills)
     assert sum(f.quantity for f in fills) + sim.remaining(order_id) == pytest.approx(quantity, rel=1e-9)
-    assert all(b.timestamp >= a.timestamp for a, b in zip(fills, fills[1:], strict=False))
+    assert all(b.timestamp >= a.timestamp for a, b in pairwise(fills))
     assert (sim.status(order_id) == "filled") == (sim.remaining(order_id) == 0.0)
 
 
-@given(seed=st.integers(0, 2**31), rows=st.lists(st.tuples(sides, st.floats(0.1, 3000.0), st.floats(99.0, 101.0) | st.none(), st.floats(0.0, 50.0)), min_size=1, max_size=20))
+@given(
+    seed=st.integers(0, 2**31),
+    rows=st.lists(
+        st.tuples(sides, st.floats(0.1, 3000.0), st.floats(99.0, 101.0) | st.none(), st.floats(0.0, 50.0)), min_size=1, max_size=20
+    ),
+)
 def test_many_at_once_are_the_same_as_one_by_one(seed: int, rows: list[tuple[str, float, float | None, float]]) -> None:
     single, many = ExecutionSimulator(seed), ExecutionSimulator(seed)
     fills: list[SimulatedFill | None] = []
@@ -223,7 +233,13 @@ def scripted(seed: int, **over: Any) -> list[dict[str, Any]]:
     sim = ExecutionSimulator(seed, **over)
     looks = [market(bid=100 + math.sin(t / 7) - 0.05, ask=100 + math.sin(t / 7) + 0.05, timestamp=float(t)) for t in range(400)]
     orders = [
-        order(side="buy" if n % 2 else "sell", quantity=1.0 + n, timestamp=5.0 * n, order_type="limit" if n % 3 else "market", limit_price=99.8 if n % 3 else None)
+        order(
+            side="buy" if n % 2 else "sell",
+            quantity=1.0 + n,
+            timestamp=5.0 * n,
+            order_type="limit" if n % 3 else "market",
+            limit_price=99.8 if n % 3 else None,
+        )
         for n in range(60)
     ]
     outcome = run_orders(sim, orders, by_symbol(looks))
@@ -257,7 +273,11 @@ def test_statistics_count_orders_fills_and_means_by_symbol_and_hour() -> None:
 
 
 def test_an_order_without_quotes_or_fill_ends_as_an_order_record() -> None:
-    outcome = run_orders(simulator(), [order(symbol="Z", order_id="z"), order(order_type="limit", limit_price=1.0, order_id="x")], by_symbol([market()]))
+    outcome = run_orders(
+        simulator(), [order(symbol="Z", order_id="z"), order(order_type="limit", limit_price=1.0, order_id="x")], by_symbol([market()])
+    )
     assert outcome.fills == []
-    assert [(r["order_id"], r["status"], r["reason"]) for r in outcome.records()] == [("z", "cancelled", "no quote"), ("x", "cancelled", "open at the last quote")]
-
+    assert [(r["order_id"], r["status"], r["reason"]) for r in outcome.records()] == [
+        ("z", "cancelled", "no quote"),
+        ("x", "cancelled", "open at the last quote"),
+    ]

@@ -81,8 +81,9 @@ async def test_each_scene_fits_complains_of_nothing_and_is_accessible(browser, n
                     await page.goto(served.url + path)
                     overflow = await page.evaluate("document.documentElement.scrollWidth - innerWidth")
                     assert overflow <= 0, (path, size, overflow)
-                    found = await axe.run(page)
-                    assert found.violations_count == 0, (path, size, scheme, found.generate_report())
+                    if (size, scheme) in (("wide", "light"), ("narrow", "dark")):  # each width and each scheme once
+                        found = await axe.run(page)
+                        assert found.violations_count == 0, (path, size, scheme, found.generate_report())
                     await keep(page, f"{name}{path.replace('/', '_')}-{size}-{scheme}")
                 assert page.complaints == []
                 await page.close()

@@ -1,0 +1,186 @@
+"""The composition root: settings in, everything built and wired, in the order in which it is closed again.
+
+1. `build` may fail and leaves nothing behind; nothing runs before `start`.
+2. A command that changes the store or the published files takes the folder's lock first.
+3. First start, a broken store, and everything that a restart must not forget, are decided here.
+"""
+
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from parityd.core.publication import entries
+from parityd.core.records import BOOKS
+from parityd.edges import clock
+from parityd.edges.audit import AuditFiles
+from parityd.edges.files import ensure_folder
+from parityd.edges.lock import DirectoryLock
+from parityd.edges.publish import Content, Publisher, Terms, read_sequences
+from parityd.edges.spool import Spool
+from parityd.edges.waiting import SpoolLimits
+from parityd.formats import Limits
+from parityd.service.brain import Brain
+from parityd.service.reading import Reader
+from parityd.settings import Settings
+from parityd.store import Store, StoreBroken, set_aside
+
+MARGIN = 100_000  # sequences skipped where the last one is not known for sure
+FOLDERS = ("spool/live", "spool/backtest", "archive/live", "archive/backtest", "rejected/live", "rejected/backtest", "overrides", "overrides/applied", "overrides/refused")
+
+
+@dataclass(slots=True)
+class App:
+    """Everything built."""
+
+    settings: Settings
+    store: Store
+    spool: Spool
+    brain: Brain
+    publisher: Publisher
+    audit: AuditFiles
+    now: Callable[[], int]
+    boottime: Callable[[], int]
+    broken: str = ""
+    instance: str = ""
+
+
+def folders(data_dir: Path) -> None:
+    """The folders of CONTRACT 1, made where they are missing."""
+    ensure_folder(data_dir, 0o755)
+    for name in FOLDERS:
+        ensure_folder(data_dir / name, 0o750)
+    for name in ("parity_reports", "system_actions", "audit"):
+        ensure_folder(data_dir / name, 0o755 if name == "system_actions" else 0o750)
+
+
+@contextmanager
+def built(settings: Settings, *, command: str, now: Callable[[], int] | None = None, boottime: Callable[[], int] = clock.boottime) -> Iterator[App]:
+    """Lock the folder, open the store, fold the state. Closes everything again."""
+    wall = now or clock.now
+    with ExitStack() as stack:
+        data_dir = settings.data_dir
+        first = not data_dir.exists() or not _any_past(data_dir, settings.store_path())
+        folders(data_dir)
+        stack.enter_context(DirectoryLock(data_dir, command))
+        store, broken = _store(settings, wall())
+        stack.callback(store.close)
+        audit = AuditFiles(data_dir / "audit")
+        if broken:
+            tail = audit.tail()
+            if tail.sequence:
+                store.continue_audit(tail.sequence, tail.hash)
+        limits = settings.limits
+        spool = Spool(data_dir, SpoolLimits(file_bytes=limits.file))
+        reader = Reader(
+            spool,
+            Limits(line=limits.line, file=limits.file, expanded=limits.expanded, nesting=limits.nesting, members=limits.members, child_memory=limits.decoder_memory),
+            settings.sources, round(limits.future * 1e9),
+        )  # fmt: skip
+        boot_id = clock.boot_id()
+        brain = Brain(settings, store, spool, reader, wall, boottime, boot_id)
+        standing = brain.v.standing
+        if broken:
+            standing.broken_store = True
+        if first and settings.publish.first_start != "CONTINUE":
+            standing.first_start = settings.publish.first_start
+        publisher = _publisher(settings, store, wall, boottime, boot_id, brain, known_past=not first)
+        brain.publisher = publisher
+        app = App(settings, store, spool, brain, publisher, audit, wall, boottime, broken, publisher.terms.instance)
+        brain.refresh_basis()
+        _resume(app)
+        yield app
+
+
+def _any_past(data_dir: Path, store: Path) -> bool:
+    """Whether there is a store, an archive, an audit trail or a published file."""
+    if store.exists() or (data_dir / "system_actions/trading_override.json").exists():
+        return True
+    return any(any((data_dir / name).rglob("*.*")) for name in ("archive", "audit") if (data_dir / name).is_dir())
+
+
+def _store(settings: Settings, now: int) -> tuple[Store, str]:
+    """The store, or a new one beside what could not be read."""
+    path = settings.store_path()
+    ensure_folder(path.parent, 0o755)
+    lost = not path.exists() and _any_past(settings.data_dir, path) and _had_store(settings.data_dir)
+    try:
+        store = Store.open(path, now_ns=now)
+    except StoreBroken as e:
+        set_aside(path, str(now // 1_000_000_000))
+        return Store.open(path, now_ns=now), str(e)
+    return store, f"{path}: the store is gone, but an archive or an audit trail is there" if lost else ""
+
+
+def _had_store(data_dir: Path) -> bool:
+    """An archive or audit without its store: the store was lost, this is no first start."""
+    return any(any((data_dir / name).rglob("*.*")) for name in ("archive", "audit") if (data_dir / name).is_dir())
+
+
+def _publisher(settings: Settings, store: Store, now: Callable[[], int], boottime: Callable[[], int], boot_id: str, brain: Brain, *, known_past: bool) -> Publisher:
+    saved: Mapping[str, object] = msgspec.json.decode(store.state("publisher") or b"{}")
+    folder = settings.data_dir / "system_actions"
+    on_file = read_sequences(folder / "trading_override.json")
+    also = read_sequences(folder / "parity_action.json")
+    instance = settings.publish.instance or str(saved.get("instance") or on_file[2] or also[2] or f"parityd-{uuid.uuid4().hex[:12]}")
+    p = settings.publish
+    publisher = Publisher(folder, Terms(p.interval, p.ttl, p.on_expiry, instance, boot_id), now, boottime, lambda: [])
+    seen = [int(str(saved.get("sequence", 0))), on_file[0], also[0]]
+    heard = max((s.live.acknowledged for s in brain.v.m.strategies.values()), default=0)
+    publisher.sequence = max(seen) + (MARGIN if known_past and not on_file[0] else 0)
+    publisher.decision_sequence = max(int(str(saved.get("decision_sequence", 0))), on_file[1], also[1], heard) + (1 if known_past and not on_file[0] else 0)
+    return publisher
+
+
+def _resume(app: App) -> None:
+    """What stands, before anything new is judged: the entries that the stored state gives."""
+    b = app.brain
+    app.publisher._content = Content(b.compose, b.view.strategies)  # noqa: SLF001  the root wires the parts
+    fresh = entries(b.v.basis(), b.operators.halts, b.operators.commands, b.moment())
+    if b.v.standing.ladders or b.operators.commands or b.operators.halts:
+        app.publisher.entries = fresh
+    b.v.published = {**{k: f"{v.action} {v.size_multiplier:g}" for k, v in fresh.strategies.items()}, "*": f"{fresh.default.action} {fresh.default.size_multiplier:g}"}
+
+
+def drain(app: App, *, at: int | None = None, wait: bool = True, limit: int = 256) -> None:
+    """Empty the spool in turns, waiting for files that are still being written."""
+    import time
+
+    b = app.brain
+    tries = 0
+    while True:
+        found = [app.spool.scan(book, app.now(), limit) for book in BOOKS]
+        for scan in found:
+            for unfit in scan.refused:
+                app.spool.reject_whole(unfit, unfit.code, unfit.reason)
+        ready = [list(scan.ready) for scan in found]
+        if any(ready):
+            from parityd.service.intake import group
+
+            for turn in group(*ready):
+                reads = [b.reader.read(w, at if at is not None else app.now(), b.is_known, _oldest(app)) for w in turn]
+                done = b.files(reads, now=at)
+                if done.failed:
+                    raise OSError(done.failed)
+            tries = 0
+            continue
+        left = sum(len(scan.left) for scan in found)
+        if not left or not wait or tries > 100:
+            return
+        tries += 1
+        time.sleep(0.1)
+
+
+def _oldest(app: App) -> int:
+    from parityd.core.columns import OLDEST
+
+    del app
+    return OLDEST
+
+
+def export_audit(app: App) -> None:
+    """Put the audit rows of the store into the files."""
+    app.audit.export(lambda after: app.store.audit_rows(after))

@@ -1,0 +1,199 @@
+"""The numbers of a UTC day as one record (CONTRACT 9). The same facts go into the JSON, the page and the notices.
+
+1. A day's figures are of the day's own trades; positions carried in are valued from its first price to its last.
+2. Levels, actions, findings and streaks are those that stand when the report is made; the portfolio is reported, not judged.
+3. Sums over several currencies are in the reporting currency, or None with a sum per currency beside them.
+4. Nothing here reads a clock: `now` is an argument.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from parityd.core.assessing import rates
+from parityd.core.instants import day_start, rfc3339
+from parityd.core.judging import carried_in, counts, late_rows
+from parityd.core.measures import Attribution, Carried, Money, SUBTOTALS, attribute, convert, coverage, in_bps, in_currency, match_rate, price_measures
+from parityd.core.monitor import Monitor
+from parityd.core.records import NO_TS
+from parityd.core.rows import DEAD, PART, SHELF_NS, shelf_of
+from parityd.core.strategy import Strategy
+from parityd.core.summary import Summary, total
+from parityd.core.trade_view import cost, values, view
+from parityd.core.window import DAY_NS, Settling, classes, settled_rows, settling, summed
+
+SCHEMA = "parityd/report/1"
+WORST = 10
+METRICS = (
+    "match_rate", "tracking_error_bps", "mean_price_diff_bps", "std_price_diff_bps", "max_price_diff_bps", "mean_fee_diff_bps", "mean_timing_diff_ms",
+    "median_latency_ms", "correlation", "hit_rate", "decision_parity", "action_parity", "tracking_error_returns_bps", "cumulative_drift_bps",
+)  # fmt: skip
+
+
+class DayOf(msgspec.Struct):
+    """One strategy's day before it is written down."""
+
+    sums: Summary
+    trades: dict[str, int]
+    attribution: Attribution
+    variance: float
+    worst: list[dict[str, Any]]
+    best: list[dict[str, Any]]
+
+
+def day_report(
+    m: Monitor, day: str, now: int, *, waiting: bool, standing: Mapping[str, Mapping[str, Any]], extras: Mapping[str, Mapping[str, Any]], revision: int
+) -> dict[str, Any]:
+    """The report of a day. `standing`: each strategy's part of the action file; `extras`: further parts by strategy (metrics, drift, performance ...)."""
+    days = {name: _day_of(m, s, day, now, waiting=waiting) for name, s in sorted(m.strategies.items())}
+    strategies = {name: _strategy(m, d, day, standing.get(name, {}), extras.get(name, {})) for name, d in days.items()}
+    portfolio = _portfolio(m, list(days.values()), day)
+    return {
+        "schema": SCHEMA, "day": day, "revision": revision, "generated_at": rfc3339(now // 1000 * 1000),
+        "headline": headline(m, list(days.values()), day), "strategies": strategies, "portfolio": portfolio,
+    }  # fmt: skip
+
+
+def _day_of(m: Monitor, s: Strategy, day: str, now: int, *, waiting: bool) -> DayOf:
+    start = day_start(day)
+    end = start + DAY_NS - 1
+    until = settling(s, m.parameters, now, waiting=waiting)
+    paired = Settling(timed=2**62, b_only=until.b_only, l_only=until.l_only)
+    sums, pending = summed(s.books, start, end, paired)
+    carried = {sym: Carried(*q) for sym, q in carried_in(s, start).items()}
+    funding = _funding(s, start, end)
+    a = attribute(sums, start, end, m.marks, m.names, carried, funding, lambda sym, t: late_rows(s, start, end, paired, sym, t))  # type: ignore[arg-type]
+    variance, worst, best = _ranked(m, s, start, end, paired)
+    return DayOf(sums, counts(sums, pending), a, variance, worst, best)
+
+
+def _funding(s: Strategy, start: int, end: int) -> dict[int, float]:
+    """Paid live less paid in the backtest, by symbol."""
+    out: dict[int, float] = {}
+    for sym, table in s.ledger.entries.items():
+        paid = sum(e.funding[2] - e.funding[1] for k, e in table.items() if shelf_of(start) <= k <= shelf_of(end))
+        if paid:
+            out[sym] = paid
+    return out
+
+
+def _ranked(m: Monitor, s: Strategy, start: int, end: int, until: Settling) -> tuple[float, list[dict[str, Any]], list[dict[str, Any]]]:
+    """(variance of the day's sum of trade costs, worst and best trades by money)."""
+    squares = n = 0.0
+    sum_ = 0.0
+    top: list[tuple[float, int, int]] = []
+    for number in range(shelf_of(start), shelf_of(end) + 1):
+        if number not in s.books.summaries:
+            continue
+        r = s.books.shelf(number).rows
+        kinds = classes(r)
+        mask = (kinds[0] | kinds[1] | kinds[2] | kinds[3]) & settled_rows(r, until) & ((r["flags"] & (DEAD | PART)) == 0)
+        places = np.flatnonzero(mask)
+        if len(places) == 0:
+            continue
+        money = cost(r[places], values(r[places], m.marks, end))
+        squares, sum_, n = squares + float((money * money).sum()), sum_ + float(money.sum()), n + len(money)
+        order = np.argsort(money)
+        for k in {*order[:WORST].tolist(), *order[-WORST:].tolist()}:
+            top.append((float(money[k]), number, int(places[k])))
+    top.sort()
+    variance = max(0.0, squares - sum_ * sum_ / n) * n / (n - 1) if n > 1 else 0.0
+
+    def shown(entries: list[tuple[float, int, int]]) -> list[dict[str, Any]]:
+        out = []
+        for _, number, place in entries:
+            shelf = s.books.shelf(number)
+            price = float(values(shelf.rows[place : place + 1], m.marks, end)[0])
+            out.append(view(shelf, place, s.name, m.names, price, settled=True))
+        return out
+
+    return variance, shown([x for x in reversed(top[-WORST:]) if x[0] > 0]), shown([x for x in top[:WORST] if x[0] < 0])
+
+
+def _strategy(m: Monitor, d: DayOf, day: str, standing: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
+    own = dict(extra)
+    more = own.pop("metrics", {})
+    return {
+        **{k: standing.get(k) for k in ("level", "grade", "quality_score", "quality_grade", "action", "would_be_action", "evidence")},
+        "findings": list(standing.get("findings", [])),
+        **_figures(m, [d], day, {**more, "cumulative_drift_bps": standing.get("metrics", {}).get("cumulative_drift_bps")}),
+        "worst_trades": d.worst, "best_trades": d.best,
+        "markouts": None, "drift": standing.get("drift"), "performance": None, "streaks": standing.get("streaks"),
+        **own,
+    }  # fmt: skip
+
+
+def _figures(m: Monitor, days: list[DayOf], day: str, metrics: Mapping[str, float | None]) -> dict[str, Any]:
+    sums = days[0].sums if len(days) == 1 else total([d.sums for d in days])
+    merged = _together([d.attribution for d in days])
+    end = day_start(day) + DAY_NS - 1
+    money = convert(merged, rates(m, list(merged.by_currency), end)) if merged.by_currency else None
+    measured = {**price_measures(sums, m.parameters.tracking_error), "match_rate": match_rate(sums)}
+    out: dict[str, Any] = {
+        "trades": {k: sum(d.trades[k] for d in days) for k in ("matched", "missed", "unexpected", "pending", "suppressed", "ambiguous")},
+        "matched_by": {"id": int(sums["by_id"]), "decision": int(sums["by_decision"]), "fill": int(sums["by_fill"])},
+        "metrics": {k: measured[k] if k in measured else metrics.get(k) for k in METRICS},
+        "attribution": {**in_bps(money), "currency": in_currency(money)},
+        "coverage": coverage(sums),
+        "unpriced_fees": int(sums["unpriced"]), "unmarked": merged.unmarked, "mark_age": merged.mark_age,
+    }  # fmt: skip
+    names = sorted(merged.by_currency)
+    out["attribution"]["in"] = (names[0] or None) if len(names) == 1 else m.parameters.reporting_currency if money is not None else None
+    if len(names) > 1:
+        out["attribution"]["by_currency"] = {name: in_currency(merged.by_currency[name]) for name in names}
+    return out
+
+
+def _together(parts: list[Attribution]) -> Attribution:
+    out = Attribution({}, sum(a.unmarked for a in parts), max((a.mark_age for a in parts if a.mark_age is not None), default=None))
+    for a in parts:
+        for ccy, money in a.by_currency.items():
+            out.by_currency[ccy] = _sum(out.by_currency[ccy], money) if ccy in out.by_currency else money
+    return out
+
+
+def _sum(a: Money, b: Money) -> Money:
+    both = {k: v if b.components[k] is None else b.components[k] if v is None else v + b.components[k] for k, v in a.components.items()}  # type: ignore[operator]
+    return Money(both, a.notional + b.notional, a.live_notional + b.live_notional, a.action_impact + b.action_impact, a.merged + b.merged)
+
+
+def _portfolio(m: Monitor, days: list[DayOf], day: str) -> dict[str, Any]:
+    if not days:
+        days = [DayOf(Summary(), counts(Summary(), 0), Attribution({}, 0, None), 0.0, [], [])]
+    worst = sorted((t for d in days for t in d.worst), key=lambda t: -t["total_pnl_diff"])[:WORST]
+    best = sorted((t for d in days for t in d.best), key=lambda t: t["total_pnl_diff"])[:WORST]
+    return {
+        "quality_score": None, "quality_grade": None, **_figures(m, days, day, {}), "worst_trades": worst, "best_trades": best,
+        "markouts": None, "drift": None, "performance": None,
+    }  # fmt: skip
+
+
+def headline(m: Monitor, days: list[DayOf], day: str) -> str:
+    """One sentence: how much live trails, with its 95 % interval, and where it went."""
+    merged = _together([d.attribution for d in days])
+    n = sum(d.trades["matched"] + d.trades["missed"] + d.trades["unexpected"] for d in days)
+    if not n:
+        return f"No trade of {day} has been settled: nothing to compare."
+    money = convert(merged, rates(m, list(merged.by_currency), day_start(day) + DAY_NS - 1))
+    if money is None:
+        return f"{n} trades of {day} in {len(merged.by_currency)} currencies: without [reporting_currency] and its marks they have no common sum."
+    names = sorted(merged.by_currency)
+    unit = (names[0] if len(names) == 1 else m.parameters.reporting_currency) or ""
+    unit = f" {unit}" if unit else ""
+    in_money = in_currency(money)
+    x = in_money["total_pnl_diff"] or 0.0
+    half = 1.96 * math.sqrt(sum(d.variance for d in days)) if len(names) == 1 else math.nan
+    parts = {k: math.fsum(in_money[c] or 0.0 for c in v) for k, v in SUBTOTALS.items()}
+    verb, sign = ("trails", 1.0) if x >= 0 else ("leads", -1.0)
+    low, high = sorted((sign * (x - half), sign * (x + half)))
+    interval = f" (95 % {low:,.2f} to {high:,.2f})" if not math.isnan(half) and n > 1 else ""
+    text = f"live {verb} the backtest by {abs(x):,.2f}{unit} a day{interval}: {parts['execution']:,.2f} execution, {parts['opportunity']:,.2f} opportunity, {parts['funding']:,.2f} funding"
+    if money.merged:
+        text += f"; for {abs(money.merged):,.2f} of {abs(parts['execution']):,.2f} the split was not measured (merged links)"
+    return text[0].upper() + text[1:]
+
+
+__all__ = ["NO_TS", "SHELF_NS", "day_report", "headline"]

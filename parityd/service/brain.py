@@ -1,0 +1,422 @@
+"""The one consumer: turns of files, checks, reports and commands, each one transaction (the way of a fill, steps 5 to 8).
+
+1. Only the worker's thread calls in here; what readers see is replaced whole at the end of a turn (`View`).
+2. A rise in severity is published before the commit, a fall only after it. A turn whose commit fails leaves no trace: the state is
+   folded anew from the store, the files stay in the spool.
+3. A turn that raises is tried file by file; the culprit is set aside as `internal_error`, the rest counts.
+4. It reads time only through the two callables that it was given.
+"""
+
+import time as _time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from parityd.core.assessing import Facts
+from parityd.core.commands import Command, Halt, Moment
+from parityd.core.intake import Counted
+from parityd.core.publication import Entries, entries, rises
+from parityd.core.records import Refusal
+from parityd.core.rows import SHELF_NS
+from parityd.core.verdicts import Change, Verdicts
+from parityd.edges.publish import Content, Publisher
+from parityd.edges.spool import Spool
+from parityd.service import memory
+from parityd.service.reading import Read, Reader
+from parityd.service.reporting import Reporter
+from parityd.settings import Settings
+from parityd.store.entries import ACCEPTED, REJECTED, AuditDraft, Commit, FileEntry, FileRecords
+from parityd.store import CommitFailed, Store
+
+LAST_RECORDS = 1000
+
+
+@dataclass(slots=True)
+class View:
+    """What readers see: replaced whole, never changed."""
+
+    strategies: dict[str, dict[str, Any]] = field(default_factory=dict)
+    changes: tuple[Change, ...] = ()
+    checked_ns: int = 0
+    check_seconds: float = 0.0
+    evaluated_ns: int = 0
+
+
+@dataclass(slots=True)
+class Operators:
+    """Halts and commands in force, swapped whole; the operators' watch adds stops, the worker ends things."""
+
+    halts: tuple[Halt, ...] = ()
+    commands: tuple[Command, ...] = ()
+
+
+@dataclass(slots=True)
+class TurnDone:
+    """What a turn did, for metrics, logs and notices."""
+
+    reads: list[Read] = field(default_factory=list)
+    counted: dict[str, Counted] = field(default_factory=dict)  # by sha256 and book
+    changes: list[Change] = field(default_factory=list)
+    failed: str = ""
+    audit: int = 0
+
+
+class Sources:
+    """Refused and taken of the last thousand records a source."""
+
+    def __init__(self) -> None:
+        self.recent: dict[str, list[tuple[int, int]]] = {}  # (refused, seen) a file, newest last
+        self.feeds: dict[str, set[str]] = {}
+
+    def add(self, source: str, refused: int, seen: int, strategies: Iterable[str]) -> None:
+        if not seen:
+            return
+        table = self.recent.setdefault(source, [])
+        table.append((refused, seen))
+        while len(table) > 1 and sum(n for _, n in table[1:]) >= LAST_RECORDS:
+            table.pop(0)
+        self.feeds.setdefault(source, set()).update(strategies)
+
+    def facts(self) -> dict[str, tuple[int, int, tuple[str, ...]]]:
+        out = {}
+        for name, table in self.recent.items():
+            refused, seen = sum(r for r, _ in table), sum(n for _, n in table)
+            if seen > LAST_RECORDS and len(table) == 1:  # one large file: its share stands for the last thousand
+                refused, seen = round(refused * LAST_RECORDS / seen), LAST_RECORDS
+            out[name] = (refused, seen, tuple(sorted(self.feeds.get(name, ()))))
+        return out
+
+
+class Brain:
+    """The state, the store and the turns."""
+
+    def __init__(self, settings: Settings, store: Store, spool: Spool, reader: Reader, now: Callable[[], int], boottime: Callable[[], int], boot_id: str) -> None:
+        self.settings = settings
+        self.parameters = settings.parameters()
+        self.store, self.spool, self.reader = store, spool, reader
+        self.now, self.boottime, self.boot_id = now, boottime, boot_id
+        self.v: Verdicts = memory.fold(store, self.parameters)
+        self.saved_names = len(self.v.m.names.texts) if store.names() else 0
+        self.v.standing.default_action = settings.publish.unknown_strategy
+        self.operators = Operators(tuple(self.v.standing.halts), tuple(self.v.standing.commands))
+        self.publisher: Publisher | None = None
+        self.sources = Sources()
+        self.view = View()
+        self.touched: set[str] = set()
+        self.unreported: set[str] = set()
+        self.facts_of: Callable[[], Facts] = Facts
+        self.writable = True
+        self.reporter = Reporter(self)
+        self.backlog = False
+        self.extra_states: dict[str, bytes] = {}
+        self.extra_audit: list[AuditDraft] = []
+
+    # --- time and facts -----------------------------------------------------------------------------------------
+
+    def moment(self) -> Moment:
+        return Moment(now_ns=self.now(), boottime_ns=self.boottime(), boot_id=self.boot_id)
+
+    def facts(self) -> Facts:
+        return msgspec.structs.replace(self.facts_of(), sources=self.sources.facts())
+
+    def is_known(self, book: str, sha256: str) -> bool:
+        return self.store.files_known(book, sha256) is not None
+
+    # --- files --------------------------------------------------------------------------------------------------
+
+    def files(self, reads: list[Read], *, now: int | None = None) -> TurnDone:
+        """One turn: apply, (judge elsewhere), commit, move. `reads` in order of name."""
+        now = self.now() if now is None else now
+        done = TurnDone(reads=reads)
+        unique = self._unrepeated([r for r in reads if r.batch is not None])
+        try:
+            applied = self.v.m.apply([r.batch for r in unique if r.batch is not None], now)
+        except Exception as e:  # noqa: BLE001  the one place: a turn that raises is tried file by file
+            return self._bisected(reads, unique, e, now)
+        for r, got in zip(unique, applied.counted, strict=True):
+            done.counted[r.waiting.book + r.sha256] = got
+        self.touched |= applied.touched
+        self.unreported |= applied.touched
+        c = memory.gather(self.v, self.saved_names)
+        c.files += [self._entry(r, got, now) for r, got in zip(unique, applied.counted, strict=True)]
+        c.files += [_rejected_entry(r, now) for r in reads if r.unreadable is not None and r.sha256 and not self.is_known(r.waiting.book, r.sha256)]
+        c.audit += _refusal_lines(reads, done.counted, now)
+        if self._commit(c, done):
+            self._leave(reads, done, now)
+            for r in unique:
+                got = done.counted[r.waiting.book + r.sha256]
+                refused = [x.code for x in (*r.batch.refusals, *got.refusals) if x.code != "conflict"] if r.batch is not None else []
+                self.sources.add(r.source, len(refused), len(refused) + sum(got.accepted.values()), r.strategies)
+        return done
+
+    def _unrepeated(self, reads: list[Read]) -> list[Read]:
+        """The same content twice in one turn counts once."""
+        seen: set[tuple[str, str]] = set()
+        out = []
+        for r in reads:
+            if (r.waiting.book, r.sha256) in seen:
+                r.known = True
+                r.batch = None
+            else:
+                seen.add((r.waiting.book, r.sha256))
+                out.append(r)
+        return out
+
+    def _entry(self, r: Read, got: Counted, now: int) -> FileEntry:
+        refused: dict[str, int] = {}
+        for x in (*(r.batch.refusals if r.batch is not None else ()), *got.refusals):
+            refused[x.code] = refused.get(x.code, 0) + 1
+        records = FileRecords(keys=got.keys, contents=got.contents, fills=_all_fills(got), decisions=got.decisions, rare=got.rare)
+        return FileEntry(
+            book=r.waiting.book, sha256=r.sha256, name=r.waiting.name, size=r.size, seen_ns=r.waiting.since_ns, ingested_ns=now, format=r.format,
+            source=r.source, state=ACCEPTED, accepted=sum(got.accepted.values()), duplicates=got.duplicates, refused=refused, by_kind=got.accepted,
+            first_ts=r.first_ts, last_ts=r.last_ts, strategies=r.strategies, records=records,
+        )  # fmt: skip
+
+    def _bisected(self, reads: list[Read], unique: list[Read], error: Exception, now: int) -> TurnDone:
+        """A turn raised: fold the state anew and take the files one by one; the one that raises alone is set aside."""
+        self.reload()
+        if len(unique) <= 1:
+            from parityd.formats import Unreadable
+
+            for r in unique:
+                r.batch, r.unreadable = None, Unreadable("internal_error", f"{type(error).__name__}: {error}"[:500])
+            return self.files(reads, now=now)
+        out = TurnDone(reads=reads)
+        for r in reads:
+            one = self.files([r], now=now)
+            out.counted.update(one.counted)
+            out.failed = out.failed or one.failed
+        return out
+
+    def commit_extras(self) -> TurnDone:
+        """Commit what others left to be stored."""
+        done = TurnDone()
+        self._commit(memory.gather(self.v, self.saved_names), done)
+        return done
+
+    def _commit(self, c: Commit, done: TurnDone) -> bool:
+        c.states.update(self.extra_states)
+        c.audit += self.extra_audit
+        try:
+            rows = self.store.commit(c)
+        except CommitFailed as e:
+            self.writable = False
+            done.failed = str(e)
+            self.reload()
+            return False
+        self.writable = True
+        self.extra_states, self.extra_audit = {}, []
+        self.saved_names = len(self.v.m.names.texts)
+        done.audit += len(rows)
+        return True
+
+    def reload(self) -> None:
+        """Fold the state anew from the store: what was not committed never was."""
+        halts, commands, published = self.v.standing.halts, self.v.standing.commands, self.v.published
+        assessed = self.v.assessed
+        self.v = memory.fold(self.store, self.parameters)
+        self.v.standing.default_action = self.settings.publish.unknown_strategy
+        self.v.standing.halts, self.v.standing.commands, self.v.published = halts, commands, published
+        self.v.assessed = {k: x for k, x in assessed.items() if k in self.v.m.strategies}
+        self.saved_names = len(self.v.m.names.texts) if self.store.names() else 0
+
+    def _leave(self, reads: list[Read], done: TurnDone, now: int) -> None:
+        """After the commit: refused lines are written, the files leave the spool."""
+        from parityd.core.instants import day_text
+
+        for r in reads:
+            w = r.waiting
+            if r.later:
+                continue
+            if r.unreadable is not None:
+                self.spool.reject_whole(w, r.unreadable.code, r.unreadable.reason, r.sha256 or None)
+                continue
+            got = done.counted.get(w.book + r.sha256)
+            if r.batch is not None and got is not None:
+                refusals = sorted([*r.batch.refusals, *self._with_raw(w, got.refusals, now)], key=lambda x: x.line)
+                if refusals:
+                    self.spool.reject_lines(w.book, r.sha256, w.name, refusals)
+            self.spool.archive(w, r.sha256, day_text(now))
+
+    def _with_raw(self, w: Any, refusals: list[Refusal], now: int) -> list[Refusal]:
+        if not refusals:
+            return []
+        raw = self.reader.raw_texts(w, [x.line for x in refusals], now)
+        return [msgspec.structs.replace(x, raw=raw.get(x.line, "")) for x in refusals]
+
+    # --- judgement ----------------------------------------------------------------------------------------------
+
+    def evaluate(self, *, now: int | None = None, reports: bool = True) -> TurnDone:
+        """Judge what was touched since the last evaluation; can only raise. Stop first, book-keep after."""
+        names, self.touched = sorted(self.touched), set()
+        now = self.now() if now is None else now
+        self.v.scan([n for n in names if n in self.v.m.strategies], now, self.facts())
+        return self._conclude(now, names, "scan", reports=reports)
+
+    def check(self, *, now: int | None = None, no_better: bool = False, report_due: bool = True) -> TurnDone:
+        """The check: all strategies, raises and lowers, re-issues reports that new records changed."""
+        started = _time.perf_counter()
+        self.touched = set()
+        at = self.now() if now is None else now
+        self.v.check(at, self.facts())
+        done = self._conclude(at, sorted(self.v.m.strategies), "check", reports=report_due, no_better=no_better)
+        self.view.checked_ns, self.view.check_seconds = self.now(), _time.perf_counter() - started
+        return done
+
+    def compose(self) -> Entries:
+        """The entries as of now: judgement and operators. Called by the publisher's thread too."""
+        return entries(self._basis, self.operators.halts, self.operators.commands, self.moment())
+
+    @property
+    def _basis(self) -> Any:
+        return self._basis_now
+
+    _basis_now: Any = None
+
+    def refresh_basis(self) -> None:
+        self._basis_now = self.v.basis()
+
+    def _conclude(self, now: int, names: list[str], why: str, *, reports: bool = True, no_better: bool = False) -> TurnDone:
+        done = TurnDone()
+        ended = self.v.tick(self.moment())
+        if ended:
+            self._swap_commands()
+        old_basis = self._basis_now
+        self.refresh_basis()
+        fresh = self.compose()
+        before = self.publisher.entries if self.publisher is not None else None
+        told = False
+        self._show(fresh, names)
+        if self.publisher is not None and rises(fresh, before) and old_basis is not None:
+            told = self.publisher.publish(self._content(), rises_only=True)
+        c = memory.gather(self.v, self.saved_names)
+        done.changes = self.v.changes(dict(fresh.strategies), fresh.default, now)
+        c.audit += [
+            AuditDraft(ts_ns=now, event="action.changed", actor="parityd", strategy=x.strategy, data={"from": x.before, "to": x.after, "reason": x.reason, "by": why})
+            for x in done.changes
+        ]
+        c.audit += [AuditDraft(ts_ns=now, event="override.ended", actor="parityd", strategy=x.strategy, data={"command": x.command, "operator": x.operator}) for x in ended]
+        c.audit += [AuditDraft(ts_ns=now, event="override.ended", actor="parityd", strategy=n, data={"command": "force_enable", "reason": w}) for n, w in self.v.ended]
+        self.v.ended = []
+        if self.publisher is not None:
+            c.states["publisher"] = msgspec.json.encode({"sequence": self.publisher.sequence, "decision_sequence": self.publisher.decision_sequence, "instance": self.publisher.terms.instance})
+        if reports:
+            self.reporter.reissue(c, now)
+        if not self._commit(c, done):
+            return done
+        self.view.changes = (*self.view.changes, *done.changes)[-200:]
+        self.view.evaluated_ns = now
+        if self.publisher is not None:
+            self.publisher.evaluated()
+            if not told or not _alike(fresh, self.publisher.entries):
+                self._publish_after(fresh, no_better=no_better)
+            else:
+                self.publisher.publish(self._content()) if not self.publisher.withheld() else None
+        return done
+
+    def _publish_after(self, fresh: Entries, *, no_better: bool) -> None:
+        assert self.publisher is not None  # noqa: S101
+        before = self.publisher.entries
+        if before is not None and not rises(fresh, before) and _alike(fresh, before) and self.publisher.withheld():
+            return
+        self.publisher.publish(self._content(), rises_only=no_better)
+
+    def _content(self) -> Content:
+        return Content(self.compose, self.view.strategies)
+
+    def show_all(self) -> None:
+        """Fill the view from what stands, without judging."""
+        self.refresh_basis()
+        self._show(self.compose(), sorted(self.v.m.strategies))
+
+    def _show(self, fresh: Entries, names: list[str]) -> None:
+        """What readers and the action file see of each strategy."""
+        shown = dict(self.view.strategies)
+        for name in {*names, *(k for k in fresh.strategies if k not in shown)}:
+            if name in fresh.strategies:
+                shown[name] = self.v.action_entry(name, fresh.strategies[name])
+        for name, entry in fresh.strategies.items():
+            own = shown[name]
+            if own["action"] != entry.action or own["override"] != entry.override:
+                shown[name] = self.v.action_entry(name, entry)
+        self.view = View(shown, self.view.changes, self.view.checked_ns, self.view.check_seconds, self.view.evaluated_ns)
+
+    # --- operators ----------------------------------------------------------------------------------------------
+
+    def _swap_commands(self) -> None:
+        self.operators.commands = tuple(self.v.standing.commands)
+        self.operators.halts = tuple(self.v.standing.halts)
+
+    def command(self, c: Command, name: str) -> TurnDone:
+        """An accepted command: in force, then in the store and the audit (a lowering one was published by the watch already)."""
+        now = self.now()
+        self.v.obey(c, now)
+        done = TurnDone()
+        commit = memory.gather(self.v, self.saved_names)
+        data = {k: x for k, x in msgspec.to_builtins(c).items() if x not in (None, "", [], ())}
+        commit.audit.append(AuditDraft(ts_ns=now, event="override.applied", actor=c.operator or "unknown", strategy=c.strategy, data={"file": name, **data}))
+        commit.events.append((now, "command", msgspec.json.encode(c)))
+        if self._commit(commit, done):
+            self._swap_commands()
+            more = self.check(now=now, report_due=False) if c.command == "reset" else self._conclude(now, sorted(self.v.m.strategies), "command", reports=False)
+            done.changes += more.changes
+        return done
+
+    def halted(self, halts: tuple[Halt, ...], raised: list[str], lifted: list[str]) -> TurnDone:
+        """Halts as the watch sees them now: stored and told."""
+        now = self.now()
+        self.v.standing.halts = list(halts)
+        done = TurnDone()
+        commit = memory.gather(self.v, self.saved_names)
+        commit.audit += [AuditDraft(ts_ns=now, event="halt.raised", actor="operator", strategy=None, data={"file": x}) for x in raised]
+        commit.audit += [AuditDraft(ts_ns=now, event="halt.lifted", actor="operator", strategy=None, data={"file": x}) for x in lifted]
+        if self._commit(commit, done):
+            self._swap_commands()
+            done.changes += self._conclude(now, [], "halt", reports=False).changes
+        return done
+
+    def note(self, event: str, actor: str, strategy: str | None, data: dict[str, Any]) -> None:
+        """One line of audit by itself."""
+        c = memory.gather(self.v, self.saved_names)
+        c.audit.append(AuditDraft(ts_ns=self.now(), event=event, actor=actor, strategy=strategy, data=data))
+        self._commit(c, TurnDone())
+
+
+def _alike(a: Entries, b: Entries | None) -> bool:
+    from parityd.core.publication import same
+
+    return same(a, b)
+
+
+def _all_fills(got: Counted) -> Any:
+    if got.shadows is None:
+        return got.fills
+    return got.shadows if got.fills is None else type(got.fills).joined([got.fills, got.shadows])
+
+
+def _rejected_entry(r: Read, now: int) -> FileEntry:
+    code = r.unreadable.code if r.unreadable is not None else "unreadable_file"
+    return FileEntry(
+        book=r.waiting.book, sha256=r.sha256, name=r.waiting.name, size=r.size, seen_ns=r.waiting.since_ns, ingested_ns=now, source=r.source, state=REJECTED, refused={code: 1}
+    )
+
+
+def _refusal_lines(reads: list[Read], counted: dict[str, Counted], now: int) -> list[AuditDraft]:
+    """One line a file: counts by code."""
+    out = []
+    for r in reads:
+        codes: dict[str, int] = {}
+        if r.unreadable is not None:
+            codes[r.unreadable.code] = 1
+        got = counted.get(r.waiting.book + r.sha256)
+        for x in (*(r.batch.refusals if r.batch is not None else ()), *(got.refusals if got is not None and r.batch is not None else ())):
+            codes[x.code] = codes.get(x.code, 0) + 1
+        if codes:
+            out.append(AuditDraft(ts_ns=now, event="file.refused", actor=r.waiting.book, data={"file": r.waiting.name, "sha256": r.sha256, "codes": codes}))
+    return out
+
+
+__all__ = ["SHELF_NS", "Brain", "Operators", "Sources", "TurnDone", "View"]

@@ -1,0 +1,99 @@
+"""The core's state and the store: folded from it at start, handed to it as one `Commit` a turn."""
+
+from collections.abc import Iterator
+
+import msgspec
+import numpy as np
+
+from parityd.core.books import Cell
+from parityd.core.ledger import Entry
+from parityd.core.monitor import Monitor
+from parityd.core.parameters import Parameters
+from parityd.core.rebuild import Piece, Rebuilder
+from parityd.core.rows import SHELF_NS, Shelf
+from parityd.core.strategy import Memory
+from parityd.core.summary import ShelfSummary
+from parityd.core.terms import Names
+from parityd.core.verdicts import Standing, Verdicts
+from parityd.store.entries import Commit
+from parityd.store import Store
+
+_pack = msgspec.msgpack.Encoder().encode
+RESIDENT_DAYS = 40
+
+
+def history_of(store: Store) -> Rebuilder:
+    def history(strategy: str) -> Iterator[Piece]:
+        for file, fills, decisions, rare in store.records(strategy):
+            yield file.book, decisions, fills, rare
+
+    return Rebuilder(history)
+
+
+def fold(store: Store, parameters: Parameters) -> Verdicts:
+    """The whole state as the store holds it."""
+    names = store.names()
+    texts = [names[k] for k in sorted(names)] or [""]
+    m = Monitor(parameters, Names(texts), lambda s, n: store.load_shelf(s, n), history_of(store))
+    for keys, contents in store.identities():
+        m.known.add(keys, contents)
+    for keys, shelves in store.places():
+        m.places.put_many(keys, shelves)
+    for sym, rank, ts, px in store.marks():
+        m.marks.add(sym, rank, ts, px)
+    for key, blob in store.states("strategy/").items():
+        s = m.strategy(key.removeprefix("strategy/"))
+        s.memory = msgspec.msgpack.decode(blob, type=Memory)
+        s.books.runs = s.memory.runs
+        s.books.cells = {k: Cell(*v) for k, v in s.memory.cells.items()}
+        s.ledger.opening = s.memory.opening
+        for sym, number, entry in store.ledgers(s.name):
+            s.ledger.entries.setdefault(sym, {})[number] = msgspec.msgpack.decode(entry, type=Entry)
+    for strategy, number, summary in store.summaries():
+        books = m.strategy(strategy).books
+        if summary is None:
+            summary = ShelfSummary(store.load_shelf(strategy, number).rows)
+        books.summaries[number] = summary
+    standing_blob = store.state("standing")
+    standing = msgspec.msgpack.decode(standing_blob, type=Standing) if standing_blob else Standing()
+    return Verdicts(m, standing)
+
+
+def gather(v: Verdicts, saved_names: int) -> Commit:
+    """Everything that changed since the last commit. The caller adds files, audit rows and reports."""
+    m = v.m
+    c = Commit()
+    c.names = list(enumerate(m.names.texts))[saved_names:]
+    for s in m.strategies.values():
+        for number in sorted(s.books.unsaved):
+            shelf: Shelf = s.books.shelf(number)
+            rows, text = shelf.delta()
+            if len(rows):
+                c.shelves.append((s.name, number, rows, text))
+            if number in s.books.summaries:
+                c.summaries.append((s.name, number, s.books.summaries[number]))
+        s.books.unsaved.clear()
+        for sym, number in s.ledger.changed:
+            entry = s.ledger.entries.get(sym, {}).get(number)
+            if entry is not None:
+                c.ledgers.append((s.name, sym, number, _pack(entry)))
+        s.ledger.changed.clear()
+        s.memory.cells = {k: (x.ids_shared, x.idless, x.backtest, x.live) for k, x in s.books.cells.items()}
+        s.memory.opening = s.ledger.opening
+        blob = _pack(s.memory)
+        if v.saved.get(s.name) != blob:
+            c.states[f"strategy/{s.name}"] = v.saved[s.name] = blob
+    for sym, rank, ts, px in m.new_marks:
+        c.marks.append((sym, rank, ts, px))
+    m.new_marks = []
+    standing = _pack(v.standing)
+    if v.saved.get("/standing") != standing:
+        c.states["standing"] = v.saved["/standing"] = standing
+    return c
+
+
+def oldest_shelf(now: int) -> int:
+    return int(now // SHELF_NS) - RESIDENT_DAYS * 96
+
+
+__all__ = ["np", "fold", "gather", "history_of", "oldest_shelf"]

@@ -1,0 +1,108 @@
+"""Commands that do one thing and end: check, report, explain, status."""
+
+import json
+from typing import Any
+
+from parityd.app import App, built, drain, export_audit
+from parityd.core.assessing import Facts
+from parityd.core.instants import DAY_NS, day_start, day_text
+from parityd.edges import clock
+from parityd.edges.lock import LockedError, holder
+from parityd.settings import Settings
+
+
+def check(settings: Settings, at: int | None) -> dict[str, Any]:
+    """Drain, evaluate as of `at`, publish once at the wall clock; the content of parity_action.json."""
+    with built(settings, command="check") as app:
+        b = app.brain
+        drain(app, at=at)
+        _operators(app)
+        done = b.check(now=at, no_better=at is not None)
+        if done.failed:
+            raise OSError(done.failed)
+        b.reporter.write()
+        export_audit(app)
+        return app.publisher.action
+
+
+def _operators(app: App) -> None:
+    """HALT and commands found now are obeyed before the check is published."""
+    from parityd.service.operators import Watch
+
+    watch = Watch(app)
+    watch.look()
+    watch.settle()
+
+
+def report(settings: Settings, day: str) -> dict[str, Any]:
+    """The day's report: written where no daemon runs, else computed from a copy of the state and printed only."""
+    from parityd.cli import Problem
+
+    day = day or day_text(clock.now() - DAY_NS)
+    try:
+        day_start(day)
+    except ValueError:
+        raise Problem(f"--day: {day!r} is no day; give YYYY-MM-DD") from None
+    try:
+        with built(settings, command="report") as app:
+            b = app.brain
+            now = clock.now()
+            b.facts_of = Facts
+            b.v.check_only(now, b.facts())
+            b.show_all()
+            document, ok = b.reporter.of_day(day, now)
+            if not ok:
+                raise Problem("the report could not be stored")
+            export_audit(app)
+            return document
+    except LockedError:
+        return printed(settings, day)
+
+
+def printed(settings: Settings, day: str) -> dict[str, Any]:
+    """Beside a running daemon: the report that it serves, else the one that it wrote."""
+    from urllib.error import URLError
+    from urllib.request import urlopen
+
+    from parityd.cli import Problem
+
+    url = f"http://{settings.http.host}:{settings.http.port}/api/v1/reports/{day}"
+    try:
+        with urlopen(url, timeout=60) as answer:  # noqa: S310  the daemon's own address
+            document: dict[str, Any] = json.loads(answer.read())
+            return document
+    except (URLError, OSError, ValueError):
+        path = settings.data_dir / "parity_reports" / f"parity_report_{day}.json"
+        if path.exists():
+            found: dict[str, Any] = json.loads(path.read_bytes())
+            return found
+    raise Problem(f"no report of {day}: a daemon (process {holder(settings.data_dir)}) holds the folder and has written none")
+
+
+def explain(settings: Settings, trade: str, strategy: str) -> list[dict[str, Any]]:
+    """Everything known of a trade, by its id or by the name that reports show."""
+    from parityd.service.explaining import explain_trade
+
+    return explain_trade(settings, trade, strategy)
+
+
+def status(settings: Settings) -> dict[str, Any]:
+    """What is published, and what a running daemon says of itself."""
+    from urllib.error import URLError
+    from urllib.request import urlopen
+
+    folder = settings.data_dir / "system_actions"
+    out: dict[str, Any] = {"data_dir": str(settings.data_dir), "daemon": None, "action": None}
+    pid = holder(settings.data_dir)
+    if pid is not None:
+        out["daemon"] = {"pid": pid}
+        try:
+            with urlopen(f"http://{settings.http.host}:{settings.http.port}/api/v1/status", timeout=5) as answer:  # noqa: S310
+                out["daemon"] |= json.loads(answer.read())
+        except (URLError, OSError, ValueError) as e:
+            out["daemon"]["http"] = str(e)
+    try:
+        out["action"] = json.loads((folder / "parity_action.json").read_bytes())
+    except (OSError, ValueError):
+        out["action"] = None
+    return out

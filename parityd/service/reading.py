@@ -1,0 +1,147 @@
+"""One waiting file -> its records, in the worker's thread: opened safely, hashed, decoded, and still the same afterwards.
+
+1. A file is read whole or not at all: what cannot be read as a whole is an `Unreadable` beside it, and nothing of it counts.
+2. A file that changed while it was read is left for the next scan.
+3. The bytes are hashed first, so that a file that is known already is not decoded again.
+"""
+
+import hashlib
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any, BinaryIO
+
+from parityd.core.columns import Block, Bounds, DecisionColumns, FillColumns
+from parityd.core.intake import FileBatch
+from parityd.core.records import NO_TS, Line, Refusal
+from parityd.edges.spool import Spool
+from parityd.edges.waiting import Unopened, Waiting, unchanged
+from parityd.formats import Context, Limits, Source, Unreadable, identify, read, texts
+
+IN_MEMORY = 8 << 20
+
+
+@dataclass(slots=True)
+class Read:
+    """What became of one waiting file. Exactly one of `batch`, `unreadable`, `later` or `known` says so."""
+
+    waiting: Waiting
+    sha256: str = ""
+    size: int = 0
+    format: str = ""
+    source: str = ""
+    batch: FileBatch | None = None
+    unreadable: Unreadable | None = None
+    later: str = ""
+    known: bool = False
+    first_ts: int = NO_TS
+    last_ts: int = NO_TS
+    strategies: list[str] = field(default_factory=list)
+
+
+class Reader:
+    """Reads waiting files for the worker."""
+
+    def __init__(self, spool: Spool, limits: Limits, sources: Mapping[str, Any], future_ns: int) -> None:
+        self.spool = spool
+        self.limits = limits
+        self.sources = sources
+        self.future_ns = future_ns
+
+    def source_of(self, w: Waiting) -> tuple[str, Source | None]:
+        """The `[sources.*]` entry whose book and path fit, else the book itself as the source's name."""
+        for name, s in self.sources.items():
+            if s.book not in (None, w.book):
+                continue
+            pattern = str(s.path) if s.path is not None else ""
+            if not pattern or fnmatchcase(w.path.name, pattern) or fnmatchcase(str(w.path), f"*/{pattern}") or pattern.rstrip("/").endswith(f"spool/{w.book}"):
+                return name, Source(
+                    name=name, format=s.format, strategy=s.strategy, timezone=s.timezone,
+                    columns=dict(s.columns) if s.columns else None, timeframe=None,
+                )  # fmt: skip
+        return w.book, None
+
+    def read(self, w: Waiting, now: int, is_known: Callable[[str, str], bool], oldest: int) -> Read:
+        """Open, hash, decode."""
+        handle = self.spool.open_stable(w)
+        if isinstance(handle, Unopened):
+            if handle.kind == "unreadable":
+                return Read(w, unreadable=Unreadable("unreadable_file", handle.reason))
+            return Read(w, later=handle.reason)
+        with handle:
+            return self._decode(w, handle, now, is_known, oldest)
+
+    def _decode(self, w: Waiting, handle: BinaryIO, now: int, is_known: Callable[[str, str], bool], oldest: int) -> Read:
+        out = Read(w, size=w.size)
+        data: BinaryIO = handle
+        if w.size <= IN_MEMORY:
+            raw = handle.read()
+            out.sha256 = hashlib.sha256(raw).hexdigest()
+            data = io.BytesIO(raw)
+        else:
+            out.sha256 = _digest(handle)
+            handle.seek(0)
+        if not unchanged(handle, w):
+            out.later = "it changed while it was read"
+            return out
+        if is_known(w.book, out.sha256):
+            out.known = True
+            return out
+        out.source, source = self.source_of(w)
+        bounds = Bounds(latest=now + self.future_ns, oldest=oldest)
+        context = Context(book=w.book, name=w.name, bounds=bounds, limits=self.limits, source=source)
+        try:
+            blocks = list(read(data, context))
+            data.seek(0)
+            out.format = identify(data, context)
+        except Unreadable as e:
+            out.unreadable = e
+            return out
+        if not unchanged(handle, w):
+            out.later = "it changed while it was read"
+            return out
+        out.batch = _batch(w, out, blocks)
+        return out
+
+    def raw_texts(self, w: Waiting, lines: list[int], now: int) -> dict[int, str]:
+        """The text of given lines once more, for refusals that were decided after decoding."""
+        handle = self.spool.open_stable(w)
+        if isinstance(handle, Unopened):
+            return {}
+        with handle:
+            _, source = self.source_of(w)
+            context = Context(book=w.book, name=w.name, bounds=Bounds(latest=now + self.future_ns), limits=self.limits, source=source)
+            try:
+                return texts(handle, context, lines)
+            except Unreadable:
+                return {}
+
+
+def _digest(handle: BinaryIO) -> str:
+    h = hashlib.sha256()
+    while chunk := handle.read(1 << 20):
+        h.update(chunk)
+    return h.hexdigest()
+
+
+def _batch(w: Waiting, out: Read, blocks: list[Block]) -> FileBatch:
+    decisions = [b.decisions for b in blocks if b.decisions is not None]
+    fills = [b.fills for b in blocks if b.fills is not None]
+    rare: list[Line] = [x for b in blocks for x in b.rare]
+    refusals: list[Refusal] = sorted((r for b in blocks for r in b.refusals), key=lambda r: r.line)
+    d = DecisionColumns.joined(decisions) if decisions else None
+    f = FillColumns.joined(fills) if fills else None
+    names: set[str] = set()
+    for c in (d, f):
+        if c is not None and len(c):
+            low, high = int(c.ts.min()), int(c.ts.max())
+            out.first_ts = low if out.first_ts == NO_TS else min(low, out.first_ts)
+            out.last_ts = max(out.last_ts, high)
+            names |= set(c.strategy)
+    for line in rare:
+        out.first_ts = line.ts if out.first_ts == NO_TS else min(line.ts, out.first_ts)
+        out.last_ts = max(out.last_ts, line.ts)
+        names.add(getattr(line.record, "strategy", ""))
+    out.strategies = sorted(names - {""})
+    return FileBatch(book=w.book, name=w.name, sha256=out.sha256, source=out.source, decisions=d, fills=f, rare=rare, refusals=refusals)
