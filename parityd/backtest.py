@@ -45,8 +45,8 @@ from parityd.sim import (
     make_bars,
     records,
 )
-from parityd.sim.backtest import Data
 from parityd.sim.backtest import run_backtest_production as run_pure
+from parityd.sim.bars import Data
 from parityd.sim.market import SpreadModel
 from parityd.sim.tables import RowError, bars_from_rows, orders_from_rows, quotes_from_rows
 

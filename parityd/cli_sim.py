@@ -1,14 +1,13 @@
-"""`parityd simulate`, `parityd backtest`, `parityd compare`: parse, call, print; decide nothing.
+"""`parityd simulate` and `parityd backtest`: parse, call, print; decide nothing.
 
-1. Bad input is one line on standard error (what and where) and exit 3; no traceback. `compare` exits 0 for go, 2 for no-go.
-2. `register` hangs the three commands into an application. They touch neither store nor daemon; `--config` is taken and not needed.
+1. Bad input is one line on standard error (what and where) and exit 3; no traceback.
+2. `register` hangs these two and `compare` into an application. They touch neither store nor daemon; `--config` is taken and not needed.
 """
 
 import json
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,16 +20,11 @@ from parityd.backtest import (
     BacktestResult,
     Bars,
     BarsError,
-    Comparison,
     DecisionError,
-    DecisionLogError,
     ExecutionSimulator,
-    LogError,
     MarketDataError,
     Strategy,
-    compare_logs,
     load_bars,
-    load_decision_log,
     load_orders,
     load_quotes,
     load_strategy,
@@ -38,6 +32,7 @@ from parityd.backtest import (
     run_backtest_production,
     write_records,
 )
+from parityd.cli_compare import ConfigOption, compare, input_checked
 from parityd.edges.clock import now
 from parityd.edges.market_data import lines, read_table
 from parityd.sim import (
@@ -55,7 +50,6 @@ from parityd.sim import (
     run_orders,
 )
 
-BAD_INPUT, NO_GO = 3, 2
 _LATENCY_NAMES = ("submit_ms", "market_data_ms", "notice_ms")
 _SLIPPAGE: Mapping[str, Callable[[], Any]] = {
     "reference": SlippageModel,
@@ -69,23 +63,9 @@ _QUEUES: Mapping[str, Callable[[], Any]] = {
     "log": lambda: ProbabilisticQueue(function="log"),
 }
 
-ConfigOption = Annotated[Path | None, typer.Option("--config", help="Configuration file; these commands need none of it.")]
-
 
 class UsageError(ValueError):
     """An option that cannot be: which, and why."""
-
-
-@contextmanager
-def _input_checked() -> Iterator[None]:
-    try:
-        yield
-    except (MarketDataError, DecisionLogError, BarsError, LogError, ValueError) as e:
-        typer.echo(f"parityd: {' '.join(str(e).split())}", err=True)
-        raise typer.Exit(BAD_INPUT) from None
-    except OSError as e:
-        typer.echo(f"parityd: {e.filename or 'file'}: {e.strerror or e}", err=True)
-        raise typer.Exit(BAD_INPUT) from None
 
 
 def _chosen(option: str, value: str, table: Mapping[str, Callable[[], Any]]) -> Any:
@@ -165,7 +145,7 @@ def simulate(
 ) -> None:
     """Simulate orders against quotes; writes fills (and orders that never filled) as native records."""
     del config
-    with _input_checked():
+    with input_checked():
         simulator = _simulator(seed=seed, slippage=slippage, queue=queue, latency=latency, fees=fees, preset=preset)
         wanted = load_orders(orders, strategy=strategy)
         table = by_symbol(load_quotes(quotes, symbol=symbol, spread=FixedSpread(spread_bps)))
@@ -240,7 +220,7 @@ def backtest(
 ) -> None:
     """Backtest the very strategy that trades live; writes its decision log, and native records with their run."""
     del config
-    with _input_checked():
+    with input_checked():
         given = dict(_parameter(p) for p in param or [])
         given |= {k: v for k, v in (("fast", fast), ("slow", slow)) if v is not None}
         chosen = load_strategy(strategy, given)
@@ -276,51 +256,6 @@ def _run(name: str, strategy: Strategy, table: Mapping[str, Bars], settings: Bac
 def _write_native(result: BacktestResult, out: Path, *, holds: bool) -> Path:
     target = out / f"{result.run_id}.jsonl" if out.is_dir() else out
     return write_records(target, list(records(result, created_ns=now(), holds=holds)))
-
-
-def _described(result: Comparison) -> str:
-    rate = "n/a" if result.parity_rate is None else f"{result.parity_rate:.4%}"
-    text = [
-        f"{'GO' if result.go else 'NO-GO'}: parity rate {rate}, {result.mismatch_count} mismatches in {result.decisions} decisions over {result.hours:.1f} h; guards {result.guards}"
-    ]
-    text += [f"  {reason}" for reason in result.reasons]
-    if result.mismatches:
-        m = result.mismatches[0]
-        text.append(f"  first mismatch {m.ts} {m.symbol}:")
-        for side, action, quantity, reason in (("A", m.action_a, m.quantity_a, m.reason_a), ("B", m.action_b, m.quantity_b, m.reason_b)):
-            size = "" if quantity is None else f" {quantity:g}"
-            text.append(f"    {side} {action or 'no decision'}{size}" + (f": {reason}" if reason else ""))
-    if result.cause:
-        text.append(f"  likely cause: {result.cause}: {result.cause_detail}")
-    if result.outside_a or result.outside_b:
-        text.append(f"  outside the common time: {result.outside_a} decisions of A, {result.outside_b} of B")
-    return "\n".join(text)
-
-
-def compare(
-    a: Annotated[Path, typer.Argument(metavar="A", help="A decision log.")],
-    b: Annotated[Path, typer.Argument(metavar="B", help="Another.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print the whole result as JSON.")] = False,
-    config: ConfigOption = None,
-) -> None:
-    """Compare two decision logs: exit 0 for go, 2 for no-go."""
-    del config
-    with _input_checked():
-        first, second = load_decision_log(a), load_decision_log(b)
-        try:
-            result = compare_logs(first, second)
-        except LogError as e:
-            side, _, reason = str(e).partition(": ")
-            raise LogError(f"{a if side == 'A' else b}: {reason}") from None
-    if as_json:
-        cut = {"truncated_a": bool(first.get("truncated")), "truncated_b": bool(second.get("truncated"))}
-        typer.echo(json.dumps({**result.to_dict(), **cut}))
-    else:
-        typer.echo(_described(result))
-        for path, log in ((a, first), (b, second)):
-            if log.get("truncated"):
-                typer.echo(f"  {path} is cut short: read up to its last whole decision")
-    raise typer.Exit(0 if result.go else NO_GO)
 
 
 def register(app: typer.Typer) -> None:

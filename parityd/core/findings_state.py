@@ -12,7 +12,7 @@ from parityd.core.evidence import Finding
 from parityd.core.findings_bars import SAME
 from parityd.core.parameters import Thresholds
 
-BROKEN_READS_IN_A_ROW = 2
+TWICE = 2
 
 
 def _span(seconds: float) -> str:
@@ -54,7 +54,7 @@ def lagging(age: float | None, thresholds: Thresholds) -> Finding | None:
 
 def position_mismatch(in_a_row: int, *, symbol: str, reported: float, expected: float) -> Finding | None:
     """`in_a_row`: position records, the newest last, that differ from the ledger at their own time."""
-    if in_a_row < BROKEN_READS_IN_A_ROW:
+    if in_a_row < TWICE:
         return None
     said = f"position_mismatch: {symbol} reported {reported:g}, fills add up to {expected:g}, {in_a_row} records in a row"
     return Finding(code="position_mismatch", level="CRITICAL", value=reported - expected, threshold=0.0, state=True, detail=said)
@@ -62,7 +62,7 @@ def position_mismatch(in_a_row: int, *, symbol: str, reported: float, expected: 
 
 def balance_mismatch(in_a_row: int, share: float | None, thresholds: Thresholds) -> Finding | None:
     """`share`: of equity, the change that neither ledger nor transfers explain, over at least an hour; `in_a_row`: times it was too large."""
-    if share is None or in_a_row < BROKEN_READS_IN_A_ROW or abs(share) <= thresholds.balance_tolerance + SAME:
+    if share is None or in_a_row < TWICE or abs(share) <= thresholds.balance_tolerance + SAME:
         return None
     said = f"balance_mismatch: equity changed by {share:+.2%} beyond fills and transfers, {in_a_row} times in a row"
     return Finding(code="balance_mismatch", level="CRITICAL", value=share, threshold=thresholds.balance_tolerance, state=True, detail=said)
@@ -70,7 +70,7 @@ def balance_mismatch(in_a_row: int, share: float | None, thresholds: Thresholds)
 
 def engine_unhealthy(flags: Sequence[str], seconds: float, heartbeats: int, thresholds: Thresholds, detail: str = "") -> Finding | None:
     """`flags`: names that have been false for `seconds`, through `heartbeats` of them, without one in between that says true."""
-    if not flags or heartbeats < BROKEN_READS_IN_A_ROW or seconds < thresholds.unhealthy_after - SAME:
+    if not flags or heartbeats < TWICE or seconds < thresholds.unhealthy_after - SAME:
         return None
     said = f"engine_unhealthy: {', '.join(flags)} false for {_span(seconds)}{f' ({detail})' if detail else ''}"
     bar = thresholds.unhealthy_after

@@ -46,7 +46,7 @@ def judged(
     state = msgspec.structs.replace(state, closed=day)
     told = findings if findings is not None else shadow
     if told is not None:
-        state = _unpinned(state, day, level_over(_parity(told)))
+        state = _unpinned(state, level_over(_parity(told)))
     if findings is None:
         return state, ""
     own = _parity(findings)
@@ -64,8 +64,8 @@ def _parity(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     return tuple(finding for finding in findings if not finding.state)
 
 
-def _unpinned(state: LadderState, day: str, level: str) -> LadderState:
-    kept = tuple(pin for pin in state.pins if day <= pin.day or LEVEL_RANK[level] >= LEVEL_RANK[pin.level])
+def _unpinned(state: LadderState, level: str) -> LadderState:
+    kept = tuple(pin for pin in state.pins if LEVEL_RANK[level] >= LEVEL_RANK[pin.level])
     return msgspec.structs.replace(state, pins=kept)
 
 

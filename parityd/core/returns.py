@@ -102,7 +102,9 @@ class Tape:
             e = ledger.entries.get(sym, {}).get(number)
             if number < self.base:
                 early.add(sym)
-            elif e is not None and number < self.base + self.length:
+            elif number >= self.base + self.length:
+                self._changed.add((sym, number))
+            elif e is not None:
                 self._write(self.places[sym], number - self.base, e)
         for sym in early:
             self._carry(ledger, sym)
@@ -131,9 +133,11 @@ class Tape:
         for name in ("q", "cash", "moved", "before"):
             column = getattr(self, name)
             setattr(self, name, np.concatenate([column, np.zeros((1, *column.shape[1:]), column.dtype)]))
-        inside = [(k - self.base, e) for k, e in ledger.entries.get(sym, {}).items() if self.base <= k < self.base + self.length]
-        for at, e in inside:
-            self._write(place, at, e)
+        for k, e in ledger.entries.get(sym, {}).items():
+            if k >= self.base + self.length:
+                self._changed.add((sym, k))
+            elif k >= self.base:
+                self._write(place, k - self.base, e)
         self._carry(ledger, sym)
 
     def _write(self, place: int, at: int, e: Entry) -> None:

@@ -5,9 +5,10 @@
 """
 
 from parityd.core.decision_document import HOLD, Decision, DecisionSink, Execution, OpenLog, PositionState, entry_text
-from parityd.sim.backtest import DecisionError, run_backtest_production
+from parityd.sim.backtest import run_backtest_production
 from parityd.sim.bars import Bars, BarsError, from_frame, make_bars
 from parityd.sim.config import BacktestConfig
+from parityd.sim.decision_checks import DecisionError
 from parityd.sim.draws import Draws
 from parityd.sim.fees import FeeSchedule, FeeTier, RegulatoryFee
 from parityd.sim.latency import Latency, LatencyModel, RecordedLatency

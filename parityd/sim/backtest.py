@@ -10,52 +10,24 @@
 """
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal, localcontext
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
 from parityd.core.decision_document import ACTIONS, Decision, Execution, OpenLog, OtherFill, PositionState, head_text
 from parityd.core.instants import SECOND, rfc3339
 from parityd.sim.account import ZERO, Account, decimal, stepped
-from parityd.sim.bars import Bars, BarsError, from_frame
+from parityd.sim.bars import BarsError, Data, gathered
 from parityd.sim.broker import MONEY, BarFill, Broker, FixedCosts, Placed, Simulated
 from parityd.sim.config import BacktestConfig, parameters, run_identity
+from parityd.sim.decision_checks import DecisionError, complete, size_of
 from parityd.sim.fees import YEAR
 from parityd.sim.lane import BATCH, Lane, LaneText
 from parityd.sim.result import BacktestResult, build_result
 from parityd.sim.simulator import ExecutionSimulator
 from parityd.sim.strategy import Product, Strategy
-
-Data = Bars | Mapping[str, Bars] | Iterable[Bars] | Any
-
-
-class DecisionError(ValueError):
-    """A decision that cannot be: the field, and where it was made."""
-
-
-def gathered(data: Data) -> list[Bars]:
-    """Bars, several of them, a mapping by symbol, or a frame, as a list. BarsError: nothing there, or a symbol twice."""
-    if isinstance(data, Bars):
-        found = [data]
-    elif hasattr(data, "columns"):
-        found = (
-            list(from_frame(data).values())
-            if "symbol" in {str(c).lower() for c in data.columns}
-            else list(from_frame(data, symbol="SYMBOL").values())
-        )
-    else:
-        found = []
-        for key, item in data.items() if isinstance(data, Mapping) else enumerate(data):
-            found += [item] if isinstance(item, Bars) else list(from_frame(item, symbol=str(key)).values())
-    if not found:
-        raise BarsError("data", 0, "no bars")
-    names = [b.symbol for b in found]
-    if len(set(names)) < len(names):
-        raise BarsError(max(names, key=names.count), 0, "given twice")
-    return found
 
 
 class _Run:
@@ -165,7 +137,7 @@ class _Run:
             return Execution(other_fills=other)
         if decision.action not in ACTIONS:
             raise DecisionError(f"action: {decision.action!r} is none of {', '.join(ACTIONS)} ({lane.symbol} at {rfc3339(lane.stamps[i])})")
-        _complete(decision, lane.symbol)
+        complete(decision, lane.symbol)
         sign, quantity, note = self._wanted(lane, decision, lane.closes[i])
         if decision.action == "close":
             self.broker.cancel(lane.symbol)
@@ -204,14 +176,14 @@ class _Run:
             size = (
                 abs(held)
                 if decision.quantity is None
-                else min(abs(held), stepped(_size("quantity", decision.quantity), lane.product.quantity_step))
+                else min(abs(held), stepped(size_of("quantity", decision.quantity), lane.product.quantity_step))
             )
             return (-1 if held > 0 else 1), size, "" if size else "under one step"
         sign = 1 if decision.action == "buy" else -1
         if decision.quantity is not None:
-            wanted = _size("quantity", decision.quantity)
+            wanted = size_of("quantity", decision.quantity)
         elif decision.target_notional is not None:
-            wanted = _size("target_notional", decision.target_notional) / (mark * lane.unit)
+            wanted = size_of("target_notional", decision.target_notional) / (mark * lane.unit)
         else:
             raise DecisionError(f"quantity: a {decision.action} needs this or target_notional ({lane.symbol})")
         quantity = stepped(wanted, lane.product.quantity_step)
@@ -240,26 +212,6 @@ class _Run:
 
 def _side(sign: int) -> str:
     return "buy" if sign > 0 else "sell"
-
-
-def _complete(decision: Decision, symbol: str) -> None:
-    """An order type that can be, with the prices it needs."""
-    kind = decision.order_type
-    needed = {"market": (), "limit": ("limit_price",), "stop": ("stop_price",), "trailing_stop": ("trail_bps",)}.get(kind)
-    if needed is None:
-        raise DecisionError(f"order_type: {kind!r} is none of market, limit, stop, trailing_stop ({symbol})")
-    if kind == "market" and decision.limit_price is not None:
-        raise DecisionError(f"limit_price: a market order has none ({symbol})")
-    for name in (*needed, *(("limit_price",) if decision.limit_price is not None else ())):
-        value = getattr(decision, name)
-        if value is None or not 0.0 < value < float("inf"):
-            raise DecisionError(f"{name}: a {kind} order needs one above zero, not {value!r} ({symbol})")
-
-
-def _size(name: str, value: float) -> float:
-    if not 0.0 <= value < float("inf"):
-        raise DecisionError(f"{name}: {value!r} is not a size")
-    return float(value)
 
 
 def _broker(config: BacktestConfig, lanes: Sequence[Lane]) -> tuple[Broker, ExecutionSimulator | None]:

@@ -178,3 +178,28 @@ def split_by_symbol(symbols: list[str], when: I64, table: Mapping[str, Any], *, 
     if only and only not in out:
         raise BarsError(only, 0, f"no row of this symbol; there are {', '.join(sorted(set(symbols))[:10])}")
     return out
+
+
+Data = Bars | Mapping[str, Bars] | Iterable[Bars] | Any
+
+
+def gathered(data: Data) -> list[Bars]:
+    """Bars, several of them, a mapping by symbol, or a frame, as a list. BarsError: nothing there, or a symbol twice."""
+    if isinstance(data, Bars):
+        found = [data]
+    elif hasattr(data, "columns"):
+        found = (
+            list(from_frame(data).values())
+            if "symbol" in {str(c).lower() for c in data.columns}
+            else list(from_frame(data, symbol="SYMBOL").values())
+        )
+    else:
+        found = []
+        for key, item in data.items() if isinstance(data, Mapping) else enumerate(data):
+            found += [item] if isinstance(item, Bars) else list(from_frame(item, symbol=str(key)).values())
+    if not found:
+        raise BarsError("data", 0, "no bars")
+    names = [b.symbol for b in found]
+    if len(set(names)) < len(names):
+        raise BarsError(max(names, key=names.count), 0, "given twice")
+    return found

@@ -154,10 +154,16 @@ class BacktestResult(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         )
 
 
+def _plain(amount: Decimal) -> str:
+    """All digits, no exponent, no zeros at the end."""
+    text = format(amount, "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
 def _trip(t: RoundTrip) -> dict[str, Any]:
     return {
-        "symbol": t.symbol, "side": t.side, "opened": rfc3339(t.opened_ts), "closed": rfc3339(t.closed_ts), "quantity": format(t.quantity.normalize(), "f"),
-        "entry_price": t.entry_price, "exit_price": t.exit_price, "profit": format(t.profit.normalize(), "f"), "fees": format(t.fees.normalize(), "f"),
+        "symbol": t.symbol, "side": t.side, "opened": rfc3339(t.opened_ts), "closed": rfc3339(t.closed_ts), "quantity": _plain(t.quantity),
+        "entry_price": t.entry_price, "exit_price": t.exit_price, "profit": _plain(t.profit), "fees": _plain(t.fees),
     }  # fmt: skip
 
 

@@ -5,6 +5,7 @@
 3. Every blob carries a checksum, and StoreBroken is raised where it does not hold.
 """
 
+import json
 from dataclasses import fields
 from typing import Any, TypeVar
 
@@ -60,11 +61,19 @@ def get_columns(kind: type[C], data: bytes | None, keys: U64, contents: U64) -> 
 
 
 def put_rare(lines: list[Line]) -> bytes | None:
-    return squeeze(_encode(lines)) if lines else None
+    if not lines:
+        return None
+    try:
+        return squeeze(_encode(lines))
+    except UnicodeEncodeError:  # half a character, as some CSV files have: JSON can say it
+        return squeeze(json.dumps(msgspec.to_builtins(lines)).encode("ascii"))
 
 
 def get_rare(data: bytes | None) -> list[Line]:
-    return [] if data is None else _lines.decode(unsqueeze(data))
+    if data is None:
+        return []
+    raw = unsqueeze(data)
+    return msgspec.convert(json.loads(raw), list[Line]) if raw[:1] == b"[" else _lines.decode(raw)
 
 
 def put_identities(keys: U64, contents: U64) -> bytes:
@@ -92,18 +101,19 @@ def _put_part(p: Summary) -> tuple[Any, ...] | None:
     if p.latency:
         one = np.concatenate(p.latency)
         waits = pack({"latency": one}, len(one))
-    return (p.s.tobytes(), p.peak, p.peak_w, p.newest, codes, table, list(p.latest), list(p.latest.values()), waits)
+    return (p.s.tobytes(), p.peak, p.peak_w, p.newest, codes, table, list(p.latest), list(p.latest.values()), waits, list(p.ccy), list(p.ccy.values()))
 
 
 def _get_part(stored: list[Any] | None) -> Summary:
     out = Summary()
     if stored is None:
         return out
-    s, out.peak, out.peak_w, out.newest, codes, table, symbols, newest, waits = stored
+    s, out.peak, out.peak_w, out.newest, codes, table, symbols, newest, waits, priced, ccy = stored
     out.s = np.frombuffer(s, np.float64).copy()
     values = np.frombuffer(table, np.float64).reshape(len(codes), -1).copy() if codes else ()
     out.sym = dict(zip(codes, values, strict=True))
     out.latest = dict(zip(symbols, newest, strict=True))
+    out.ccy = dict(zip(priced, ccy, strict=True))
     if waits:
         out.latency = [np.asarray(unpack(waits)["latency"])]
     return out

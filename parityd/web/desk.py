@@ -52,7 +52,10 @@ class Desk(Protocol):
         ...
 
     def trades(self, strategy: str | None, day: str | None, limit: int, cursor: str | None) -> tuple[list[Content], str | None]:
-        """Trades, newest first, and the cursor of the next page or None. Blocks. ValueError: no cursor of ours."""
+        """Trades, newest first, and the cursor of the next page or None. Blocks.
+
+        A cursor is text of `A-Za-z0-9._~=-`, at most 512 long. ValueError: it is none of ours.
+        """
         ...
 
     def report_days(self) -> list[Content]:

@@ -9,6 +9,7 @@ from typing import Any
 Schema = dict[str, Any]
 NAME_PATTERN = "^[A-Za-z0-9][A-Za-z0-9 ._:@-]{0,63}$"
 DAY = {"type": "string", "format": "date", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}$", "example": "2026-11-20"}
+CURSOR_PATTERN = "^[A-Za-z0-9._~=-]{1,512}$"
 _NUMBER = {"type": ["number", "null"]}
 _TEXT = {"type": ["string", "null"]}
 
@@ -34,6 +35,11 @@ def _query(name: str, schema: Schema, description: str) -> Schema:
     return {"name": name, "in": "query", "required": False, "schema": schema, "description": description}
 
 
+def _or_empty(schema: Schema) -> Schema:
+    """An empty value is an absent one."""
+    return {"anyOf": [schema, {"type": "string", "maxLength": 0}]}
+
+
 def _path(name: str, schema: Schema) -> Schema:
     return {"name": name, "in": "path", "required": True, "schema": schema}
 
@@ -44,11 +50,12 @@ def _paths() -> Schema:
     missing = {"404": _problem("There is none")}
     wrong = {"400": _problem("A parameter is wrong")}
     trades = [
-        _query("strategy", {"type": "string", "pattern": NAME_PATTERN}, "Trades of this strategy alone"),
-        _query("day", DAY, "Trades of this UTC day alone"),
-        _query("limit", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}, "The most to answer with"),
-        _query("cursor", {"type": "string", "minLength": 1, "maxLength": 512}, "`next_cursor` of the page before"),
+        _query("strategy", _or_empty({"type": "string", "pattern": NAME_PATTERN}), "Trades of this strategy alone"),
+        _query("day", _or_empty(DAY), "Trades of this UTC day alone"),
+        _query("limit", _or_empty({"type": "integer", "minimum": 1, "maximum": 1000}), "The most to answer with; 100 unless said"),
+        _query("cursor", _or_empty({"type": "string", "pattern": CURSOR_PATTERN}), "`next_cursor` of the page before"),
     ]
+    unknown = {"404": _problem("No page begins at this cursor")}
     html = {"type": "string"}
     return {
         "/healthz": _get("Whether the process lives", {"200": _answer("It lives", {"type": "object"})}, name="health"),
@@ -56,7 +63,7 @@ def _paths() -> Schema:
         "/metrics": _get("Metrics for Prometheus", {"200": _answer("Text format 0.0.4", html, "text/plain")}, name="metrics"),
         "/api/v1/status": _get("All strategies and the service itself", {"200": _answer("Status", _ref("Status"))}, name="status"),
         "/api/v1/strategies/{name}": _get("One strategy", {"200": _answer("Its entry", _ref("Strategy")), **missing}, [name], "strategy"),
-        "/api/v1/trades": _get("Trades, newest first", {"200": _answer("A page", _ref("Trades")), **wrong}, trades, "trades"),
+        "/api/v1/trades": _get("Trades, newest first", {"200": _answer("A page", _ref("Trades")), **wrong, **unknown}, trades, "trades"),
         "/api/v1/reports": _get("The reports at hand", {"200": _answer("Newest first", _ref("Reports"))}, name="reports"),
         "/api/v1/reports/{day}": _get("A day's report", {"200": _answer("Report", _ref("Report")), **wrong, **missing}, [day], "report"),
         "/openapi.json": _get("This document", {"200": _answer("OpenAPI 3.1", {"type": "object"})}, name="openapi"),

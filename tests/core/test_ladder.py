@@ -193,6 +193,21 @@ def test_a_state_finding_seen_again_starts_its_count_anew_also_by_a_scan():
     assert desk.checks(4) == ["REDUCE_SIZE"] * 3 + ["CONTINUE"]
 
 
+def test_scans_never_end_a_state_finding():
+    desk = Desk()
+    desk.scan(present())
+    assert {desk.scan().action for _ in range(20)} == {"REDUCE_SIZE"}
+    assert desk.checks(4) == ["REDUCE_SIZE"] * 3 + ["CONTINUE"]
+
+
+def test_clean_checks_of_a_lower_rung_do_not_count_on_a_higher_one():
+    desk = Desk()
+    desk.scan(finding("WARNING"))
+    desk.checks(3, evidence=trial())
+    desk.scan(finding("CRITICAL"))
+    assert desk.checks(4, evidence=trial()) == ["REDUCE_SIZE"] * 3 + ["WARNING"]
+
+
 def test_a_state_finding_that_eases_falls_to_its_milder_level_first():
     desk = Desk()
     desk.scan(present("CRITICAL"))

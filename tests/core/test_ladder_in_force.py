@@ -197,6 +197,10 @@ def test_a_latched_stop_is_enabled_only_where_it_was_acknowledged():
     assert [stop(""), stop("DISABLE_TRADING"), stop("EMERGENCY_STOP")] == ["EMERGENCY_STOP", "EMERGENCY_STOP", "CONTINUE"]
 
 
+def test_a_force_enable_never_stands_in_for_more_than_stood():
+    assert [entry(ladder, enable=enable("REDUCE_SIZE")).action for ladder in ACTIONS[:4]] == ["CONTINUE"] * 3 + ["DISABLE_TRADING"]
+
+
 def test_the_reason_and_the_override_name_who_decides():
     got = entry("WARNING", commands=[command("reduce_size", size_multiplier=0.5), command("force_disable", ends=None)], enable=enable())
     assert got.reason == "force_disable by ops: drill"

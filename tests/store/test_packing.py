@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from parityd.core.columns import DecisionColumns, FillColumns
-from parityd.core.records import NO_TS
+from parityd.core.records import NO_TS, Line, Mark
 from parityd.core.rows import DEAD, ROW
 from parityd.store import StoreBroken, blobs, layouts, segments
 from parityd.store.packing import SMALL, pack, seal, squeeze, unpack, unseal, unsqueeze
@@ -106,6 +106,11 @@ def test_rare_records_come_back_with_null_and_number_as_they_were():
     # NaN differs from itself: compared as written
     assert repr(blobs.get_rare(blobs.put_rare(rare(5)))) == repr(rare(5))
     assert blobs.get_rare(None) == []
+
+
+def test_half_a_character_in_a_rare_record_comes_back():
+    half = [Line(1, NOW, Mark(symbol="a\ud800", price=float("nan"), ts=1))]
+    assert repr(blobs.get_rare(blobs.put_rare(half))) == repr(half)
 
 
 def test_every_record_is_written_without_its_field_names():
