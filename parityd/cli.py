@@ -10,18 +10,22 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 
+from parityd.cli_sim import register
 from parityd.settings import Settings, SettingsError, load
 
 app = typer.Typer(name="parityd", no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False, help="Is live still the strategy that was backtested?")
 config_app = typer.Typer(no_args_is_help=True, help="Look at the configuration.")
 app.add_typer(config_app, name="config")
+register(app)
 
 Config = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Configuration (TOML). Else /etc/parityd/parityd.toml where it exists.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 ERROR = 3
+
+
+_USAGE = typer.BadParameter.__mro__[2]  # the command line library's own root of usage errors
 
 
 class Problem(Exception):  # noqa: N818  what an operator reads
@@ -174,12 +178,9 @@ def run(args: list[str]) -> int:  # type: ignore[no-redef]  # noqa: F811  the en
         return run_command(args)
     except (Problem, LockedError, CommitFailed, StoreBroken) as e:
         sys.stderr.write(f"parityd: {e}\n")
-    except click.exceptions.NoArgsIsHelpError as e:
-        sys.stdout.write(e.format_message() + "\n")
-        return 0
-    except click.ClickException as e:
+    except _USAGE as e:
         sys.stderr.write(f"parityd: {e.format_message()}\n")
-    except click.exceptions.Abort:
+    except typer.Abort:
         return 130
     except BrokenPipeError:
         return 0

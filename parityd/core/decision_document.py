@@ -1,6 +1,6 @@
 """The decision log's document: what a decision is, what it looks like as text, and where a run's decisions go.
 
-1. One decision is one JSON object: `context`, `decision`, `execution` (CONTRACT: decision log); numbers are strings, what is absent is
+1. One decision is one JSON object: `context`, `decision`, `execution` (the contract's decision log); numbers are strings, what is absent is
    null, `guards` is left out where a strategy has none to speak of.
 2. `execution.slippage` is money in quote currency against the mark, positive = worse; fills of earlier orders in the same bar stand
    in `execution.other_fills`.

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 from parityd.core.columns import fill_key
 from parityd.core.executions import order_name, trade_name
 from parityd.core.instants import parse_time
+from parityd.core.observed import note_funding, note_split
 from parityd.core.records import (
     BACKTEST, LIVE, NO_TS, Balance, Bust, Funding, Heartbeat, Line, Mark, Order, Position, Run, Split, Transfer,
 )  # fmt: skip
 from parityd.core.rows import SHELF_NS, blank
 from parityd.core.strategy import Pulse, Reported, Strategy
 from parityd.core.terms import canonical
+from parityd.core.watch import Beat
 
 if TYPE_CHECKING:
     from parityd.core.monitor import Monitor
@@ -33,7 +35,7 @@ def hear(m: Monitor, book: str, line: Line, now: int) -> str | None:
     s = m.strategy(record.strategy)
     s.memory.pulses[book].see(ts)
     if isinstance(record, Heartbeat):
-        _heartbeat(s.memory.pulses[book], record, ts, now)
+        _heartbeat(s.memory.pulses[book], record, ts)
     elif isinstance(record, Order):
         _order(m, s, book, record, ts)
     elif isinstance(record, Bust):
@@ -41,35 +43,25 @@ def hear(m: Monitor, book: str, line: Line, now: int) -> str | None:
     elif isinstance(record, Funding):
         sym = m.instruments.pair(book, record.strategy, record.symbol).sym
         s.ledger.fund(book, sym, ts, record.amount)
+        if book == LIVE:
+            note_funding(s, sym, ts, record.amount)
     elif isinstance(record, Transfer):
         if book == LIVE:
             s.memory.transfers.append((ts, record.amount))
     elif isinstance(record, Position) and book == LIVE:
         pair = m.instruments.pair(book, record.strategy, record.symbol)
-        quantity = record.quantity * pair.multiplier * (-1 if pair.inverse else 1)
-        s.memory.reports.append(Reported("position", ts, sym=pair.sym, quantity=quantity, account=str(record.account or "")))
+        quantity = record.quantity * (-1 if pair.inverse else 1)
+        said = Reported("position", ts, sym=pair.sym, quantity=quantity, account=str(record.account or ""), multiplier=pair.multiplier)
+        s.memory.reports.append(said)
     elif isinstance(record, Balance) and book == LIVE:
         s.memory.reports.append(Reported("balance", ts, equity=record.equity, account=str(record.account or ""), currency=record.currency or ""))
     return s.name
 
 
-def _heartbeat(p: Pulse, record: Heartbeat, ts: int, now: int) -> None:
-    if ts < p.heartbeat:
-        return
-    p.previous, p.heartbeat = p.heartbeat, ts
-    p.next_by = parse_time(record.next_by)
-    if record.override_sequence is not None and record.override_sequence > p.acknowledged:
-        p.acknowledged, p.acknowledged_at = record.override_sequence, now
-    p.detail = record.detail or ""
-    for name in FLAGS:
-        value = getattr(record, name)
-        p.flags[name] = value
-        if value is False:
-            p.false_since.setdefault(name, ts)
-            p.false_count[name] = p.false_count.get(name, 0) + 1
-        else:
-            p.false_since.pop(name, None)
-            p.false_count.pop(name, None)
+def _heartbeat(p: Pulse, record: Heartbeat, ts: int) -> None:
+    """Kept until the end of the turn, when `observed` reads them in order of time."""
+    flags = {name: value for name in FLAGS if (value := getattr(record, name)) is not None}
+    p.beats.append(Beat(ts, record.override_sequence, parse_time(record.next_by), flags, record.detail or ""))
 
 
 def _order(m: Monitor, s: Strategy, book: str, record: Order, ts: int) -> None:
@@ -108,6 +100,7 @@ def _split(m: Monitor, record: Split, ts: int) -> None:
     for s in m.strategies.values():
         if sym in s.ledger.entries or sym in s.ledger.opening:
             s.ledger.split(sym, ts // SHELF_NS, record.ratio)
+            note_split(s, sym, ts, record.ratio)
 
 
 __all__ = ["NO_TS", "hear"]

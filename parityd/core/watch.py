@@ -100,7 +100,8 @@ class Watch(msgspec.Struct):
     totals: dict[int, dict[int, Total]] = msgspec.field(default_factory=dict)
     seeds: dict[int, dict[int, Seed]] = msgspec.field(default_factory=dict)
     positions: dict[int, dict[int, Aligned]] = msgspec.field(default_factory=dict)
-    balances: dict[int, Balances] = msgspec.field(default_factory=dict)
+    balances: dict[int, dict[int, Balances]] = msgspec.field(default_factory=dict)  # by account, then currency
+    opened: dict[int, int] = msgspec.field(default_factory=dict)  # what of the seeds the ledgers have taken, by symbol
     disobeyed: list[Disobeyed] = msgspec.field(default_factory=list)
     told: list[int] = msgspec.field(default_factory=list)
     recent: bool = False  # the live book has spoken within seven days of the clock: it is no imported history

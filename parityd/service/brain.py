@@ -327,6 +327,18 @@ class Brain:
     def _content(self) -> Content:
         return Content(self.compose, self.view.strategies)
 
+    def stopped_entries(self) -> Entries:
+        """What is told at the end where `on_stop` says disable: nothing less than DISABLE_TRADING."""
+        basis = msgspec.structs.replace(self._basis_now, broken_store=True)
+        return entries(basis, self.operators.halts, self.operators.commands, self.moment())
+
+    def reconfigure(self, settings: Settings) -> None:
+        """A new configuration: the same state, judged by it from now on; nothing in force is cleared."""
+        self.settings, self.parameters = settings, settings.parameters()
+        self.reload()
+        self.refresh_basis()
+        self.note("config.changed", "operator", None, {})
+
     def show_all(self) -> None:
         """Fill the view from what stands, without judging."""
         self.refresh_basis()

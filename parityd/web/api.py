@@ -22,7 +22,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from parityd.web import openapi, pages, report_page
-from parityd.web.desk import Desk
+from parityd.web.desk import Desk, Seen
 from parityd.web.metrics import CONTENT_TYPE, Metrics
 from parityd.web.problems import Guarded, as_json, problem
 
@@ -32,7 +32,7 @@ CURSOR = re.compile(r"[A-Za-z0-9._~=-]{1,512}\Z", re.ASCII)
 DAY = re.compile(r"\d{4}-\d{2}-\d{2}\Z", re.ASCII)
 MAX_LIMIT, DEFAULT_LIMIT = 1000, 100
 MAX_STREAMS, STREAM_SECONDS = 50, 600.0
-ANSWER_WITHIN, PAGE_KEEPS = 5.0, 1.0
+ANSWER_WITHIN, PAGE_KEEPS, MOST_KEPT = 5.0, 1.0, 64
 STREAM_PATH = "/events"
 HTML = "text/html; charset=utf-8"
 STATIC = {"page.css": "text/css; charset=utf-8", "page.js": "text/javascript; charset=utf-8", "icon.svg": "image/svg+xml"}
@@ -44,7 +44,7 @@ class Web:
     def __init__(self, desk: Desk, metrics: Metrics, *, answer_within: float = ANSWER_WITHIN) -> None:
         self.desk, self.metrics, self._within = desk, metrics, answer_within
         self._threads = ThreadPoolExecutor(4, "web")
-        self._kept: dict[str, tuple[float, asyncio.Task[bytes | None]]] = {}
+        self._kept: dict[str, tuple[float, asyncio.Task[bytes]]] = {}
         self._streams = 0
         self._static = {name: (pages.static(name), kind) for name, kind in STATIC.items()}
         handlers: dict[Any, Any] = {HTTPException: _refused, Exception: _broken}
@@ -92,14 +92,15 @@ class Web:
     async def _threaded(self, call: Callable[..., T], *args: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, call, *args)
 
-    async def _shared(self, key: str, make: Callable[[], bytes | None]) -> bytes | None:
-        """What `make` renders, shared by all who ask for `key` within a second."""
+    async def _shared(self, key: str, make: Callable[[], bytes]) -> bytes:
+        """What `make` renders in a thread, shared by all who ask for `key` while it is made and for a second."""
         now = asyncio.get_running_loop().time()
         kept = self._kept.get(key)
-        if kept is None or kept[0] <= now:
-            if len(self._kept) > 64:
-                self._kept = {k: v for k, v in self._kept.items() if v[0] > now}
+        if kept is None or (kept[1].done() and kept[0] <= now):
+            if len(self._kept) > MOST_KEPT:
+                self._kept = {k: v for k, v in self._kept.items() if v[0] > now or not v[1].done()}
             kept = (now + PAGE_KEEPS, asyncio.create_task(self._threaded(make)))
+            kept[1].add_done_callback(lambda t: t.cancelled() or t.exception())  # whoever waited has seen it
             self._kept[key] = kept
         return await asyncio.shield(kept[1])
 
@@ -118,19 +119,10 @@ class Web:
         return Response(self.metrics.render(), headers={"content-type": CONTENT_TYPE})
 
     async def _status(self, _: Request) -> Response:
-        def content() -> bytes:
-            return as_json(
-                {
-                    "schema": "parityd/status/1",
-                    "now": pages.rfc(self.desk.now()),
-                    "not_ready": self.desk.not_ready(),
-                    **self.desk.status(),
-                    "override": self.desk.override(),
-                    "action": self.desk.action(),
-                }
-            )
-
-        return _json_bytes(await self._shared("status", content))
+        seen = Seen.of(self.desk)
+        head = {"schema": "parityd/status/1", "now": pages.rfc(seen.now), "not_ready": seen.not_ready}
+        content = {**head, **seen.status, "override": seen.override, "action": seen.action}
+        return _json_bytes(await self._shared(f"status{_issue(seen)}", lambda: as_json(content)))
 
     async def _strategy(self, request: Request) -> Response:
         name = request.path_params["name"]
@@ -197,18 +189,23 @@ class Web:
     # ---- people ------------------------------------------------------------------------------------------------------------
 
     async def _page(self, request: Request) -> Response:
-        everything = request.query_params.get("show") == "all"
-        return _html(await self._shared(f"/{everything}", lambda: pages.status_page(self.desk, everything=everything)))
+        everything, seen = request.query_params.get("show") == "all", Seen.of(self.desk)
+        return _html(await self._shared(f"/{everything}{_issue(seen)}", lambda: pages.status_page(seen, everything=everything)))
 
     async def _strategy_page(self, request: Request) -> Response:
         name = request.path_params["name"]
-        if not NAME.match(name):
+        found, seen = self.desk.strategy(name) if NAME.match(name) else None, Seen.of(self.desk)
+        if found is None:
             return problem(404, f"no strategy {name!r}")
-        body = await self._shared(f"/strategies/{name}", lambda: pages.strategy_page(self.desk, name))
-        return _html(body) if body is not None else problem(404, f"no strategy {name!r}")
+
+        def page() -> bytes:
+            return pages.strategy_page(seen, name, found, self.desk.trades(name, None, pages.MOST_TRADES, None))
+
+        return _html(await self._shared(f"/strategies/{name}{_issue(seen)}", page))
 
     async def _reports_page(self, _: Request) -> Response:
-        return _html(await self._shared("/reports", lambda: pages.reports_page(self.desk)))
+        seen = Seen.of(self.desk)
+        return _html(await self._shared("/reports", lambda: pages.reports_page(seen, self.desk.report_days())))
 
     async def _report_page(self, request: Request) -> Response:
         day = _day_of(request)
@@ -289,6 +286,11 @@ def is_day(text: str) -> bool:
     return True
 
 
+def _issue(seen: Seen) -> str:
+    """What makes a kept page outdated before its second is over."""
+    return f"?{seen.override.get('sequence')}.{seen.override.get('decision_sequence')}.{seen.override.get('action')}.{len(seen.not_ready)}"
+
+
 def _day_of(request: Request) -> str:
     day = str(request.path_params["day"])
     if not is_day(day):
@@ -300,11 +302,11 @@ def _json(content: Any) -> Response:
     return _json_bytes(as_json(content))
 
 
-def _json_bytes(body: bytes | None) -> Response:
+def _json_bytes(body: bytes) -> Response:
     return Response(body, media_type="application/json")
 
 
-def _html(body: bytes | None) -> Response:
+def _html(body: bytes) -> Response:
     return Response(body, media_type=HTML)
 
 

@@ -1,8 +1,8 @@
 """What the web asks of the daemon: one protocol, plain content in, nothing back.
 
 1. The web reads and never writes: every call answers with content that the caller may keep and that nobody changes afterwards.
-2. `now`, `not_ready`, `action`, `override`, `status` and `strategy` answer at once from memory; `trades` and the reports may block
-   and are called in a thread.
+2. `now`, `not_ready`, `action`, `override`, `status` and `strategy` answer at once from memory and are called on the loop alone; `trades`
+   and the reports may block and are called in threads, several at a time.
 3. A key that is absent or None was not measured and is shown as such; nothing is computed here from other keys.
 4. Times are ns since 1970 (`now`) or RFC 3339 text (in content); a series point may carry either, or epoch seconds.
 
@@ -19,7 +19,7 @@ latency_ms timing_diff_ms` and `components`, a dict of MATH 2's `*_impact` in qu
 """
 
 from collections.abc import AsyncIterator
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 Content = dict[str, Any]
 
@@ -73,3 +73,17 @@ class Desk(Protocol):
     def subscribe(self) -> AsyncIterator[Content]:
         """`{"type": "change", ...}` at once when something changed, `{"type": "heartbeat"}` every few seconds otherwise."""
         ...
+
+
+class Seen(NamedTuple):
+    """What the desk said at one moment, taken on the loop, rendered elsewhere."""
+
+    now: int
+    not_ready: list[str]
+    action: Content
+    override: Content
+    status: Content
+
+    @classmethod
+    def of(cls, desk: Desk) -> "Seen":
+        return cls(desk.now(), desk.not_ready(), desk.action(), desk.override(), desk.status())

@@ -17,7 +17,7 @@ from markupsafe import Markup, escape
 
 from parityd.core.instants import rfc3339
 from parityd.web import advice, charts, sections
-from parityd.web.desk import Content, Desk
+from parityd.web.desk import Content, Seen
 from parityd.web.metrics import commands_of, evidence_of
 from parityd.web.sections import Table
 from parityd.web.views import (
@@ -72,22 +72,22 @@ def _write(template: str, **content: Any) -> bytes:
     return templates().get_template(template).render(content).encode("utf-8", "replace")
 
 
-def _frame(desk: Desk, status: Mapping[str, Any]) -> dict[str, Any]:
-    version = text(status.get("version"), 40)
-    return {"as_of": instant(desk.now()), "footer": f"parityd {version}" if version != DASH else "parityd"}
+def _frame(seen: Seen) -> dict[str, Any]:
+    version = text(seen.status.get("version"), 40)
+    return {"as_of": instant(seen.now), "footer": f"parityd {version}" if version != DASH else "parityd"}
 
 
-def status_page(desk: Desk, *, everything: bool = False) -> bytes:
+def status_page(seen: Seen, *, everything: bool = False) -> bytes:
     """All strategies at a glance."""
-    now, status, action, override = desk.now(), desk.status(), desk.action(), desk.override()
+    now, not_ready, action, override, status = seen
     entries = [(str(n), mapped(e)) for n, e in mapped(action.get("strategies")).items() if n != "*"]
     entries.sort(key=lambda p: (-severity(p[1].get("action")), -len(listed(p[1].get("findings"))), p[0].casefold()))
     shown = entries if everything else entries[:MOST_ROWS]
     return _write(
         "status.html",
-        **_frame(desk, status),
+        **_frame(seen),
         head=_head(action, override, now),
-        not_ready=[text(r) for r in desk.not_ready()],
+        not_ready=[text(r) for r in not_ready],
         degraded=[text(d) for d in status.get("degraded") or ()],
         halts=[_halt(h) for h in listed(status.get("halts"))],
         tally=_tally(entries),
@@ -202,22 +202,19 @@ def _service(status: Mapping[str, Any], override: Content, now: int) -> list[tup
     ]
 
 
-def strategy_page(desk: Desk, name: str) -> bytes | None:
-    """One strategy; None where there is none of that name."""
-    found = desk.strategy(name)
-    if found is None:
-        return None
-    now, status, published = desk.now(), desk.status(), mapped(mapped(desk.override().get("strategies")).get(name))
+def strategy_page(seen: Seen, name: str, found: Content, trades: tuple[list[Content], str | None]) -> bytes:
+    """One strategy: `found` is what the desk says of it, `trades` its newest ones and whether there are more."""
+    now, published = seen.now, mapped(mapped(seen.override.get("strategies")).get(name))
     entry = {
         **{k: v for k, v in published.items() if k in ("reason", "size_multiplier")},
         **{k: v for k, v in found.items() if v is not None},
     }
-    rows, following = desk.trades(name, None, MOST_TRADES, None)
+    rows, following = trades
     more = f"The newest {len(rows)}; all of them: /api/v1/trades?strategy={quote(name, safe='')}" if following else ""
     drawn = sections.series_charts(found.get("series"), entry)
     return _write(
         "strategy.html",
-        **_frame(desk, status),
+        **_frame(seen),
         name=name,
         head=sections.action_head(entry, now),
         commands=sections.commands(commands_of(entry.get("override")), now),
@@ -231,18 +228,17 @@ def strategy_page(desk: Desk, name: str) -> bytes | None:
     )
 
 
-def reports_page(desk: Desk) -> bytes:
+def reports_page(seen: Seen, reports: list[Content]) -> bytes:
     """The reports at hand."""
-    status, now = desk.status(), desk.now()
     days = [
         {
             "day": text(d.get("day"), 10),
             "revision": whole(d["revision"]) if number(d.get("revision")) else "",
             "headline": text(d.get("headline"), 500),
         }
-        for d in listed(desk.report_days())[:400]
+        for d in listed(reports)[:400]
     ]
-    return _write("reports.html", **_frame(desk, status), head=_head(desk.action(), desk.override(), now), days=days)
+    return _write("reports.html", **_frame(seen), head=_head(seen.action, seen.override, seen.now), days=days)
 
 
 def rfc(now: int) -> str:

@@ -157,7 +157,8 @@ async def serve(app: ASGIApp, host: str, port: int, stop: asyncio.Event, started
     """Serve until `stop` is set. `started` is told the address in use once it answers. PortTakenError where there is none."""
     bound = listen(host, port)
     config = uvicorn.Config(
-        app, http=Connection, ws="none", lifespan="off", log_config=None, access_log=False, server_header=False, proxy_headers=False,
+        app, http=Connection, ws="none", lifespan="off", log_config=None,
+        log_level="error", access_log=False, server_header=False, proxy_headers=False,
         timeout_keep_alive=int(PATIENCE), timeout_graceful_shutdown=1, h11_max_incomplete_event_size=16_384,
     )  # fmt: skip
     server = _Server(config)

@@ -109,7 +109,7 @@ def test_rare_records_come_back_with_null_and_number_as_they_were():
 
 
 def test_half_a_character_in_a_rare_record_comes_back():
-    half = [Line(1, NOW, Mark(symbol="a\ud800", price=float("nan"), ts=1))]
+    half = [Line(1, NOW, Mark(symbol="a\ud800", price=float("nan"), ts=1.0))]
     assert repr(blobs.get_rare(blobs.put_rare(half))) == repr(half)
 
 

@@ -211,6 +211,17 @@ async def test_a_thousand_strategies_show_the_worst_first_and_the_rest_on_reques
     web.close()
 
 
+async def test_a_page_is_made_once_for_many_but_never_shown_after_a_new_issue(client, desk, monkeypatch):
+    from parityd.web import pages
+
+    made, original = [], pages.status_page
+    monkeypatch.setattr(pages, "status_page", lambda *a, **k: made.append(1) or original(*a, **k))
+    answers = await asyncio.gather(*(client.get("/") for _ in range(20)))
+    assert len({a.text for a in answers}) == 1 and len(made) == 1
+    desk.strategies["momentum"].update(action="EMERGENCY_STOP", reason="HALT stands")
+    assert "HALT stands" in (await client.get("/")).text
+
+
 async def read_stream(web, path="/events"):
     """Drives the application by hand: (sent messages, a way to hang up, the running task)."""
     sent, gone = asyncio.Queue(), asyncio.Event()

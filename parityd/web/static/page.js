@@ -40,7 +40,7 @@
   function listen() {
     opened = performance.now();
     stream = new EventSource("/events");
-    stream.addEventListener("change", () => refresh());
+    stream.addEventListener("change", () => { refresh(); setTimeout(refresh, 1500); }); // a page is kept for a second: look once more
     stream.addEventListener("heartbeat", () => { if (performance.now() - asked > 5000) refresh(); });
   }
 

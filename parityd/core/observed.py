@@ -1,0 +1,322 @@
+"""The live side as it is observed: fills, positions, balances, heartbeats and order times -> what the state findings are made of.
+
+1. `note_fills` when fills come in, `settle` once at the end of a turn: within a turn the order of the records does not matter.
+2. The first `position` record of a symbol and account seeds both ledgers with what the fills until its time do not explain; a fill that comes later
+   and explains some of it takes that back.
+3. A record is compared at its own time once the live watermark is `position_delay` past it; the newest two are compared again as late fills come.
+4. What cannot be known (an older time than the tape reaches, fills without an account among several, no price of the time) is not compared.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from parityd.core.columns import FillColumns
+from parityd.core.executions import Executions, order_names
+from parityd.core.publications import Stop
+from parityd.core.records import BOOKS, LIVE, NO_TS
+from parityd.core.strategy import Reported, Strategy
+from parityd.core.watch import TAPE, UNIT, Aligned, Anchor, Balances, Compared, Disobeyed, Seed, Tape, Watch
+
+if TYPE_CHECKING:
+    from parityd.core.monitor import Monitor
+
+SECOND = 1_000_000_000
+HOUR_NS = 3600 * SECOND
+WEEK_NS = 7 * 86_400 * SECOND
+PRICE_AGE_NS = 900 * SECOND
+ISSUE_DELAY_NS = 60 * SECOND
+GAPS = 8
+TOLD = 1000
+DUST = 0.01  # share of an order that may be rounding or a fee taken in base, and is no exposure
+
+
+def note_fills(m: Monitor, c: FillColumns, e: Executions, *, back: bool = False) -> None:
+    """Live fills with their executions (postings in the order of `c`); `back`: busted, to be taken out again."""
+    several = len(e.pairs) > 1
+    account = np.fromiter(map(m.names.code, c.account), np.int32, len(c)) if any(c.account) else np.zeros(len(c), np.int32)
+    orders = None
+    for k, pair in enumerate(e.pairs):
+        watch, stops = m.strategies[pair.strategy].memory.watch, m.strategies[pair.strategy].memory.publications.stops()
+        if stops and orders is None:
+            orders = order_names(e.pairs, e.fill_pair, c)
+        for code in np.unique(account[e.fill_pair == k]).tolist():
+            w = np.flatnonzero((e.fill_pair == k) & (account == code)) if several or account.any() else np.arange(len(c))
+            rows = _tape(e, c, w, pair.sym, code)
+            if stops and orders is not None:
+                rows["order"] = orders[w]
+            if back:
+                for row in rows:
+                    watch.take_back(row)
+                continue
+            watch.post(rows)
+            total, newest = watch.total(pair.sym, code), int(w[np.argmax(c.ts[w])])
+            total.multiplier = float(abs(e.postings.quantity[newest]) / c.quantity[newest])
+            total.ccy = m.names.code(c.currency[newest]) if c.currency[newest] else pair.ccy
+
+
+def _tape(e: Executions, c: FillColumns, w: np.ndarray, sym: int, account: int) -> Tape:
+    p = e.postings
+    rows = np.zeros(len(w), TAPE)
+    rows["ts"], rows["sym"], rows["account"] = p.ts[w], sym, account
+    rows["held"], rows["q"] = np.rint(p.held[w] * UNIT), np.rint(p.quantity[w] * UNIT)
+    rows["cash"] = -p.quantity[w] * p.price[w] - p.fee[w]
+    rows["reduces"] = c.reduce_only[w] == 1
+    return rows
+
+
+def note_funding(s: Strategy, sym: int, ts: int, amount: float) -> None:
+    """Funding paid moves cash alone."""
+    s.memory.watch.post(_single(sym, ts, cash=-amount))
+
+
+def note_split(s: Strategy, sym: int, ts: int, ratio: float) -> None:
+    """`ratio` new units for one: every account's position is multiplied at that time."""
+    watch = s.memory.watch
+    for account in list(watch.totals.get(sym, {})):
+        before = watch.filled(sym, account, ts - 1)
+        more = watch.total(sym, account).held if before is None else before
+        watch.post(_single(sym, ts, account=account, units=round(more * (ratio - 1))))
+    for account, seed in watch.seeds.get(sym, {}).items():
+        if ts > seed.ts:
+            watch.post(_single(sym, ts, account=account, units=round(seed.offset * (ratio - 1))))
+
+
+def _single(sym: int, ts: int, *, account: int = 0, units: int = 0, cash: float = 0.0) -> Tape:
+    row = np.zeros(1, TAPE)
+    row["ts"], row["sym"], row["account"], row["held"], row["q"], row["cash"], row["reduces"] = ts, sym, account, units, units, cash, True
+    return row
+
+
+def settle(m: Monitor, s: Strategy, now: int) -> None:
+    """Read what the turn brought: heartbeats, positions, balances, orders under a stop."""
+    memory = s.memory
+    watch = memory.watch
+    for book in BOOKS:
+        _read_beats(s, book)
+    watch.recent |= s.live.watermark >= now - WEEK_NS
+    reports, memory.reports = sorted(memory.reports, key=lambda r: (r.ts, r.kind, r.sym, r.account, r.quantity, r.equity)), []
+    delay = round(m.parameters.of(s.name).thresholds.position_delay * SECOND)
+    for r in reports:
+        if r.kind == "position":
+            _seed(m, watch, r)
+        if s.live.watermark < r.ts + delay:
+            memory.reports.append(r)
+        elif r.kind == "position":
+            _due(m, watch, r)
+        else:
+            _balance(m, s, r)
+    _open(s)
+    for sym, table in watch.positions.items():
+        for account, aligned in table.items():
+            _compare(watch, sym, account, aligned)
+    _disobedient(m, s)
+    watch.trim()
+    del memory.transfers[:-2000]
+
+
+# --- heartbeats ---------------------------------------------------------------------------------------------------
+
+
+def _read_beats(s: Strategy, book: str) -> None:
+    p = s.memory.pulses[book]
+    beats, p.beats = sorted(p.beats, key=lambda beat: (beat.ts, beat.next_by, str(beat.flags))), []
+    for beat in beats:
+        if beat.override_sequence is not None and book == LIVE:
+            s.memory.publications.acknowledge(beat.override_sequence, beat.ts)
+            if beat.override_sequence > p.acknowledged:
+                p.acknowledged, p.acknowledged_at = beat.override_sequence, beat.ts
+        if beat.ts < p.heartbeat:
+            continue
+        if p.heartbeat not in (NO_TS, beat.ts):
+            p.gaps = [*p.gaps, beat.ts - p.heartbeat][-GAPS:]
+        p.previous, p.heartbeat, p.next_by, p.detail = p.heartbeat, beat.ts, beat.next_by, beat.detail
+        for name, well in beat.flags.items():
+            p.flags[name] = well
+            if well:
+                p.false_since.pop(name, None)
+                p.false_count.pop(name, None)
+            else:
+                p.false_since.setdefault(name, beat.ts)
+                p.false_count[name] = p.false_count.get(name, 0) + 1
+
+
+# --- positions ----------------------------------------------------------------------------------------------------
+
+
+def _units(m: Monitor, watch: Watch, r: Reported) -> tuple[int, int]:
+    account = m.names.code(r.account) if r.account else 0
+    return account, round(r.quantity * watch.multiplier(r.sym, account, r.multiplier) * UNIT)
+
+
+def _seed(m: Monitor, watch: Watch, r: Reported) -> None:
+    account, reported = _units(m, watch, r)
+    known = watch.seeds.get(r.sym, {}).get(account)
+    if known is not None and known.ts <= r.ts:
+        return
+    explained = watch.filled(r.sym, account, r.ts)
+    if explained is not None:
+        watch.seeds.setdefault(r.sym, {})[account] = Seed(r.ts, reported, reported - explained)
+
+
+def _open(s: Strategy) -> None:
+    """Give both ledgers what the seeds say, once."""
+    watch = s.memory.watch
+    for sym in watch.seeds:
+        more = watch.opening(sym) - watch.opened.get(sym, 0)
+        if more:
+            watch.opened[sym] = watch.opening(sym)
+            table = s.ledger.opening.setdefault(sym, [0, 0, 0, 0])
+            for side in range(len(table)):
+                table[side] += more
+
+
+def _due(m: Monitor, watch: Watch, r: Reported) -> None:
+    account, reported = _units(m, watch, r)
+    aligned = watch.positions.setdefault(r.sym, {}).setdefault(account, Aligned())
+    aligned.due = sorted({**dict(aligned.due), r.ts: reported}.items())[-2:]
+
+
+def _compare(watch: Watch, sym: int, account: int, aligned: Aligned) -> None:
+    """The newest due records against the fills until them; after a reset the first one says where things stand."""
+    seed = watch.seeds.get(sym, {}).get(account)
+    if seed is None:
+        return
+    if watch.reset_ns > aligned.reset_ns:
+        aligned.due = [one for one in aligned.due if one[0] > watch.reset_ns]
+    before = {one.ts: one for one in aligned.compared}
+    aligned.compared = []
+    for ts, reported in aligned.due:
+        filled = watch.filled(sym, account, ts)
+        if filled is not None:
+            if watch.reset_ns > aligned.reset_ns:
+                aligned.reset_ns, aligned.shift = watch.reset_ns, reported - filled - seed.offset
+            aligned.compared.append(Compared(ts, reported, filled + seed.offset + aligned.shift))
+        elif ts in before:
+            aligned.compared.append(before[ts])
+
+
+# --- balances -----------------------------------------------------------------------------------------------------
+
+
+def _balance(m: Monitor, s: Strategy, r: Reported) -> None:
+    """The next balance at least an hour after the anchor is measured against it and becomes the anchor."""
+    watch = s.memory.watch
+    account, currency = (m.names.code(text) if text else 0 for text in (r.account, r.currency))
+    own = watch.balances.setdefault(account, {}).setdefault(currency, Balances())
+    before = own.anchor
+    if before is not None and r.ts < before.ts + HOUR_NS:
+        return
+    parts = _parts(m, watch, account, currency, r.ts)
+    if parts is None:
+        return
+    own.anchor = Anchor(r.ts, r.equity, parts)
+    if before is None:
+        return
+    share = _unexplained(s, before, own.anchor)
+    if share is not None:
+        large = abs(share) > m.parameters.of(s.name).thresholds.balance_tolerance
+        own.bad = [*own.bad, (r.ts, share)][-2:] if large else []
+
+
+def _parts(m: Monitor, watch: Watch, account: int, currency: int, t: int) -> dict[int, tuple[int, float, float | None]] | None:
+    """(quantity, cash, price) by symbol at t; None where it is not known or not in this currency."""
+    out: dict[int, tuple[int, float, float | None]] = {}
+    if t < watch.floor:
+        return None
+    tape = watch.rows
+    quotes = {total.ccy for table in watch.totals.values() for total in table.values()} - {0}
+    told = set(watch.balances[account])
+    if len(quotes) > 1 and not quotes <= told or currency and quotes and currency not in quotes:
+        return None
+    for sym, table in watch.totals.items():
+        if watch.ambiguous(sym, account):
+            return None
+        mine = [a for a in watch.accounts(sym, account) if a in table and (len(quotes) < 2 or table[a].ccy == currency)]
+        later = tape[(tape["sym"] == sym) & (tape["ts"] > t) & np.isin(tape["account"], mine)]
+        q, cash = sum(table[a].q for a in mine) - int(later["q"].sum()), sum(table[a].cash for a in mine) - float(later["cash"].sum())
+        price, when = m.marks.price(sym, t)
+        out[sym] = (q, cash, price if when != NO_TS and t - when <= PRICE_AGE_NS else None)
+    return out
+
+
+def _unexplained(s: Strategy, a: Anchor, b: Anchor) -> float | None:
+    """Share of equity by which it changed beyond the ledger's P&L and the transfers between two balances."""
+    watch = s.memory.watch
+    paid = [amount for ts, amount in s.memory.transfers if a.ts < ts <= b.ts]
+    if not a.equity or paid and sum(len(table) for table in watch.balances.values()) > 1:
+        return None
+    profit = 0.0
+    for sym, (q, cash, price) in b.parts.items():
+        q0, cash0, price0 = a.parts.get(sym, (0, 0.0, None))
+        opened = watch.opening(sym)
+        for units, at, sign in ((q + opened, price, 1), (q0 + opened, price0, -1)):
+            if units and at is None:
+                return None
+            profit += sign * units / UNIT * (at or 0.0)
+        profit += cash - cash0
+    return (b.equity - a.equity - profit - sum(paid)) / abs(a.equity)
+
+
+# --- obedience ----------------------------------------------------------------------------------------------------
+
+
+def _disobedient(m: Monitor, s: Strategy) -> None:
+    """Orders that added exposure under a stop (JUDGEMENT 4, `not_obeyed`), where the position is known."""
+    watch = s.memory.watch
+    stops = [stop for stop in s.memory.publications.stops() if stop.until_ns > watch.reset_ns]
+    if not stops or not watch.seeds:
+        return
+    since = max(watch.reset_ns, stops[0].issued_ns, watch.floor)
+    tape = watch.rows
+    tape = tape[(tape["ts"] > since)]
+    if not len(tape):
+        return
+    tape = tape[np.lexsort((tape["order"], tape["ts"]))]
+    for sym, account in [(sym, account) for sym, table in watch.seeds.items() for account in table]:
+        held = _known(watch, sym, account, since)
+        if held is None:
+            continue
+        for row in tape[(tape["sym"] == sym) & np.isin(tape["account"], watch.accounts(sym, account))]:
+            before, units = held, int(row["held"])
+            held += units
+            added = abs(held) if held * before < 0 else abs(held) - abs(before)
+            if added > DUST * abs(units) and not row["reduces"]:
+                _judge(m, s, stops, row)
+
+
+def _known(watch: Watch, sym: int, account: int, t: int) -> int | None:
+    """The position at t, where a position record says what it began with and the newest one that was due agrees."""
+    aligned = watch.positions.get(sym, {}).get(account, Aligned())
+    filled = watch.filled(sym, account, t)
+    if filled is None or (aligned.compared and aligned.compared[-1].differs):
+        return None
+    return filled + watch.seeds[sym][account].offset + aligned.shift
+
+
+def _judge(m: Monitor, s: Strategy, stops: list[Stop], row: np.void) -> None:
+    watch, order, ts = s.memory.watch, int(row["order"]), int(row["ts"])
+    key = order or ts
+    if key in watch.told or any(one.order == key for one in watch.disobeyed):
+        return
+    submitted = _submitted(s, order)
+    if submitted == NO_TS and order and s.memory.orders.get("submitted"):
+        return  # an engine that tells its orders' times has yet to tell this one's
+    for stop in stops:
+        if submitted == NO_TS:
+            begins = stop.issued_ns + ISSUE_DELAY_NS
+        elif stop.acknowledged_ns is None:
+            continue
+        else:
+            begins = stop.acknowledged_ns
+        if begins < (ts if submitted == NO_TS else submitted) < stop.until_ns:
+            said = f"{m.names[int(row['sym'])]} {int(row['held']) / UNIT:+g}"
+            watch.disobeyed.append(Disobeyed(key, ts, stop.action, said))
+            return
+
+
+def _submitted(s: Strategy, order: int) -> int:
+    found = s.books.locate(order) if order else None
+    return NO_TS if found is None else int(found[0].view["l_sub"][found[1]])

@@ -1,0 +1,493 @@
+"""The daemon: one TaskGroup of named tasks around the worker (HOUSE, "Time, state, life").
+
+1. intake finds files and hands turns to the worker; the worker alone changes state; ticks, reports and commands pass the same inbox.
+2. Stops do not: the operators' thread publishes them itself, the publisher's thread renews by the boot-time clock.
+3. An essential task that dies takes the process down with its name in the log; outer tasks (HTTP, the watch, the scheduler) come again with
+   back-off and raise `degraded`.
+4. The watchdog is fed by a tick that has passed the worker, also while a renewal is withheld on purpose.
+"""
+
+import asyncio
+import faulthandler
+import os
+import signal
+import sys
+import threading
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from parityd import __version__
+from parityd.app import App, built, export_audit
+from parityd.core.assessing import Facts
+from parityd.core.columns import OLDEST
+from parityd.core.instants import DAY_NS, day_text
+from parityd.core.records import BOOKS, LIVE
+from parityd.edges import clock
+from parityd.edges.files import free_bytes
+from parityd.edges.log import configure
+from parityd.edges.sdnotify import Notifier
+from parityd.edges.watch import watch
+from parityd.service.brain import TurnDone
+from parityd.service.intake import group
+from parityd.service.operators import Watch
+from parityd.service.schedule import Schedule
+from parityd.service.views import DeskView
+from parityd.settings import Settings, SettingsError, load, reload_differences
+from parityd.web.api import Web
+from parityd.web.metrics import Metrics
+from parityd.web.server import PortTakenError, serve
+
+SCAN_SECONDS = 2.0
+LOOK_SECONDS = 0.2
+PER_SCAN = 512
+STALE_SCAN_NS = 30_000_000_000
+WAITED_SECONDS = 900.0
+CHECK_GRACE_NS = 300_000_000_000
+STUCK_NS = 120_000_000_000
+
+
+class Daemon:
+    """Everything that runs."""
+
+    def __init__(self, app: App, config: Path | None, log: Any, *, schedule: bool = True) -> None:
+        self.app, self.config, self.log = app, config, log
+        self.brain = app.brain
+        self.settings: Settings = app.settings
+        self.metrics = Metrics(__version__)
+        self.desk = DeskView(app, app.now())
+        self.operators = Watch(app)
+        self.notifier = Notifier.from_environment(os.environ)
+        self.inbox: asyncio.Queue[tuple[Callable[[], Any], asyncio.Future[Any]]] = asyncio.Queue(16)
+        self.worker = ThreadPoolExecutor(1, thread_name_prefix="worker")
+        self.disk = ThreadPoolExecutor(2, thread_name_prefix="disk")
+        self.stop = asyncio.Event()
+        self.bell = asyncio.Event()
+        self.started = False
+        self.scheduled = schedule
+        self.job_since = 0
+        self.scanned_ns = 0
+        self.checked_ns = app.boottime()
+        self.folders: dict[str, object] = {}
+        self.waiting = 0
+        self.oldest_live: float | None = None
+        self.outer: dict[str, str] = {}
+        self.told = 0
+        self.port: tuple[str, int] | None = None
+        app.publisher.withheld = self.withheld
+        self.brain.facts_of = self.facts
+        app.publisher.told.append(lambda before, entries, head: self.metrics.published(head.issued_ns))
+
+    # --- what the core is told, and what a renewal must earn --------------------------------------------------------
+
+    def facts(self) -> Facts:
+        degraded = tuple(f"{k}: {v}" for k, v in sorted(self.outer.items()))
+        return Facts(waiting=self.waiting > 0, oldest_live_file=self.oldest_live, degraded=degraded)
+
+    def withheld(self) -> list[str]:
+        """Why a renewal is not earned; [] = it is."""
+        boot = self.app.boottime()
+        out = []
+        if not self.started:
+            out.append("starting: the files found are not evaluated yet")
+        if boot - self.checked_ns > round(self.settings.schedule.check_interval * 1e9) + CHECK_GRACE_NS:
+            out.append("no check has finished within its interval and 5 minutes")
+        if not self.brain.writable:
+            out.append("the store cannot be written")
+        if boot - self.scanned_ns > STALE_SCAN_NS:
+            out.append("the spool has not been scanned for 30 s")
+        if self.oldest_live is not None and self.oldest_live > WAITED_SECONDS:
+            out.append("a live file has waited for 15 minutes")
+        if self.job_since and boot - self.job_since > STUCK_NS:
+            out.append("the worker does not move")
+        if boot - self.operators.moved_ns > 10_000_000_000:
+            out.append("the operators' folder is not being watched")
+        return out
+
+    async def do(self, job: Callable[[], Any]) -> Any:
+        """Put a job into the inbox and wait for its result."""
+        done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        await self.inbox.put((job, done))
+        return await done
+
+    # --- essential tasks --------------------------------------------------------------------------------------------
+
+    async def pump(self) -> None:
+        """The only consumer: one job at a time, in the worker's thread."""
+        loop = asyncio.get_running_loop()
+        while True:
+            job, done = await self.inbox.get()
+            self.job_since = self.app.boottime()
+            try:
+                result = await loop.run_in_executor(self.worker, job)
+            except Exception as e:
+                done.cancel()
+                self.log.exception("pump.failed", error=str(e))
+                raise
+            finally:
+                self.job_since = 0
+            if not done.cancelled():
+                done.set_result(result)
+
+    async def intake(self) -> None:
+        """The scan is the truth; the watch only rings."""
+        evaluated = self.app.boottime()
+        while True:
+            turns = await self._scan()
+            for turn in turns:
+                done = await self.do(lambda turn=turn: self._turn(turn))
+                self.tell(done)
+                if self.app.boottime() - evaluated > 60_000_000_000:
+                    evaluated = self.app.boottime()
+                    self.tell(await self.do(lambda: self._evaluate(backlog=True)))
+                if self.stop.is_set():
+                    return
+            if turns:
+                continue
+            if self.brain.touched and not self.waiting:
+                self.tell(await self.do(self._evaluate))
+            evaluated = self.app.boottime()
+            if not self.started and not self.waiting:
+                await self._start()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.bell.wait(), SCAN_SECONDS)
+            self.bell.clear()
+
+    async def _scan(self) -> list[Any]:
+        loop = asyncio.get_running_loop()
+        now = self.app.now()
+        if not self._sane(now):
+            return []
+        found = {book: await loop.run_in_executor(self.disk, self.app.spool.scan, book, now, PER_SCAN) for book in BOOKS}
+        same = True
+        for book, scan in found.items():
+            for unfit in scan.refused:
+                await loop.run_in_executor(self.disk, self.app.spool.reject_whole, unfit, unfit.code, unfit.reason)
+                self.metrics.rejected(book, unfit.code, 1)
+                self.log.warning("file.refused", book=book, file=unfit.name, code=unfit.code, reason=unfit.reason)
+            if scan.error:
+                self.outer[f"spool/{book}"] = scan.error
+                same = False
+            else:
+                self.outer.pop(f"spool/{book}", None)
+            waiting = scan.count
+            age = None if scan.oldest_ns is None or not waiting else max(0.0, (now - scan.oldest_ns) / 1e9)
+            self.metrics.backlog(book, waiting, age)
+            self.desk.backlog[book], self.desk.lag[book] = waiting, age or 0.0
+            if book == LIVE:
+                self.oldest_live = age
+        self.waiting = sum(s.count for s in found.values())
+        free = free_bytes(self.settings.data_dir)
+        self.desk.free = free  # type: ignore[attr-defined]
+        self.metrics.free(free)
+        if same:
+            self.scanned_ns = self.app.boottime()
+        if free is not None and free < self.settings.limits.min_free:
+            self.outer["disk"] = f"only {free // 1_048_576} MiB are free: no file is read until there is more"
+            return []
+        self.outer.pop("disk", None)
+        return list(group(list(found[LIVE].ready), list(found["backtest"].ready)))
+
+    def _sane(self, now: int) -> bool:
+        publisher = self.app.publisher
+        sane = not publisher.stepped.is_set() and now >= publisher.published_ns - 1_000_000_000
+        if not sane:
+            self.outer["clock"] = "the wall clock stepped: files wait until it has been looked at"
+        else:
+            self.outer.pop("clock", None)
+        return sane
+
+    def _turn(self, turn: list[Any]) -> TurnDone:
+        now = self.app.now()
+        reads = [self.brain.reader.read(w, now, self.brain.is_known, OLDEST) for w in turn]
+        return self.brain.files([r for r in reads if not r.later], now=now)
+
+    def _evaluate(self, *, backlog: bool = False) -> TurnDone:
+        self.brain.backlog = backlog
+        done = self.brain.evaluate(reports=False)
+        self.brain.backlog = False
+        return done
+
+    async def _start(self) -> None:
+        """The files found are evaluated: from here on renewals can be earned."""
+        await self.do(self.operators.settle)
+        self.tell(await self.do(lambda: self.brain.check()))
+        self.checked_ns = self.app.boottime()
+        self.started = True
+        await self.do(lambda: self.app.publisher.publish(self.brain._content()))  # noqa: SLF001
+        self.tell(TurnDone())
+        self.notifier.ready(f"{len(self.brain.v.m.strategies)} strategies")
+        self.log.info("service.ready", strategies=len(self.brain.v.m.strategies), sequence=self.app.publisher.sequence, instance=self.app.instance)
+        if not self.scheduled:
+            return
+        for day in self._days_due():
+            self.tell(await self.do(lambda day=day: self._report(day)))
+
+    def _days_due(self) -> list[str]:
+        """Reports that should have been written while nobody ran."""
+        now = self.app.now()
+        t = self.settings.schedule.daily_report_time
+        at = (t.hour * 3600 + t.minute * 60 + t.second) * 1_000_000_000
+        last = (now - at) // DAY_NS - 1
+        shelves = [min(s.books.summaries) for s in self.brain.v.m.strategies.values() if s.books.summaries]
+        if not shelves:
+            return []
+        known = {r.day for r in self.app.store.reports()}
+        first = max(min(shelves) // 96, last - 30)
+        return [text for d in range(int(first), int(last) + 1) if (text := day_text(d * DAY_NS)) not in known]
+
+    def _report(self, day: str) -> TurnDone:
+        started = self.app.boottime()
+        now = self.app.now()
+        report, ok = self.brain.reporter.of_day(day, now)
+        done = TurnDone(failed="" if ok else "the report could not be stored")
+        if ok:
+            self.metrics.reported(now, (self.app.boottime() - started) / 1e9)
+            self.log.info("report.written", day=day, revision=report["revision"], headline=report["headline"])
+        return done
+
+    def _check(self) -> TurnDone:
+        for done in self.operators.settle():
+            self._log_changes(done)
+        done = self.brain.check()
+        self.brain.reporter.write()
+        return done
+
+    async def check(self) -> None:
+        """A tick of the schedule: judge everything."""
+        done = await self.do(self._check)
+        self.checked_ns = self.app.boottime()
+        self.metrics.checked(self.app.now(), self.brain.view.check_seconds)
+        self.tell(done)
+
+    async def report_yesterday(self) -> None:
+        self.tell(await self.do(lambda: self._report(day_text(self.app.now() - DAY_NS))))
+
+    def _look(self) -> None:
+        """The operators' thread: several looks a second, whatever the worker does."""
+        loop = self._loop
+        while not self._ended.wait(LOOK_SECONDS):
+            if self.operators.look() or self.operators.queue:
+                with suppress(RuntimeError):
+                    loop.call_soon_threadsafe(self.order_bell.set)
+
+    async def orders(self) -> None:
+        """Book-keeping for what operators asked."""
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.order_bell.wait(), 1.0)
+            self.order_bell.clear()
+            if self.operators.queue:
+                for done in await self.do(self.operators.settle):
+                    self.tell(done)
+            if not self.publisher_alive() or not self.looker.is_alive():
+                raise RuntimeError("the publisher's or the operators' thread has ended")
+
+    def publisher_alive(self) -> bool:
+        return self.app.publisher.alive
+
+    async def pulse(self) -> None:
+        """Every 5 s through the worker: feeds the watchdog, ends what has expired, exports the audit trail, catches what the scheduler missed."""
+        while True:
+            await asyncio.sleep(1.0)
+            await self.do(self._tick)
+            self.notifier.watchdog()
+            self.desk.reasons = self.withheld() if self.app.publisher.published_ns else ["nothing has been published yet"]
+            self.desk.degraded = self.facts().degraded
+            self.metrics.follow(self.desk.action())
+            if self.app.publisher.stepped.is_set():
+                await self.check()
+
+    def _tick(self) -> None:
+        moment = self.brain.moment()
+        if any(True for c in self.brain.v.standing.commands if _over(c, moment)) or any(s.enable is not None and _over(s.enable.command, moment) for s in self.brain.v.standing.ladders.values()):
+            done = self.brain.check(report_due=False)
+            self._log_changes(done)
+        if self.brain.reporter.unwritten:
+            self.brain.reporter.write()
+        export_audit(self.app)
+
+    # --- telling ----------------------------------------------------------------------------------------------------
+
+    def tell(self, done: TurnDone) -> None:
+        """Metrics, logs and notices of a turn."""
+        for r in done.reads:
+            book = r.waiting.book
+            got = done.counted.get(book + r.sha256)
+            if r.unreadable is not None:
+                self.metrics.rejected(book, r.unreadable.code, 1)
+                self.log.warning("file.refused", book=book, file=r.waiting.name, code=r.unreadable.code, reason=r.unreadable.reason)
+            elif got is not None and r.batch is not None and not done.failed:
+                self.metrics.files(book, 1)
+                self.metrics.duplicates(book, got.duplicates)
+                for kind, n in got.accepted.items():
+                    self.metrics.ingested(book, kind, n)
+                refusals = (*r.batch.refusals, *got.refusals)
+                for x in refusals:
+                    self.metrics.rejected(book, x.code, 1)
+                    self.desk.refused[x.code] = self.desk.refused.get(x.code, 0) + 1
+                self.log.info("file.ingested", book=book, file=r.waiting.name, id=r.sha256[:12], format=r.format, records=sum(got.accepted.values()), duplicates=got.duplicates, refused=len(refusals))
+        if done.failed:
+            self.log.error("store.failed", error=done.failed)
+        if done.audit:
+            self.metrics.audited(done.audit)
+        self._log_changes(done)
+        self.metrics.follow(self.desk.action())
+        self.desk.change.set()
+
+    def _log_changes(self, done: TurnDone) -> None:
+        for x in done.changes:
+            say = self.log.warning if x.after != "CONTINUE" else self.log.info
+            say("action.changed", strategy=x.strategy, before=x.before, after=x.after, reason=x.reason)
+
+    # --- outer tasks ------------------------------------------------------------------------------------------------
+
+    async def outer_task(self, name: str, make: Callable[[], Awaitable[None]]) -> None:
+        """Run it, again with back-off where it fails; `degraded` says so meanwhile."""
+        delay = 1.0
+        while not self.stop.is_set():
+            try:
+                await make()
+                if self.stop.is_set():
+                    return
+            except asyncio.CancelledError:
+                raise
+            except Exception as e:  # noqa: BLE001  an outer part must not stop trading
+                self.outer[name] = str(e) or type(e).__name__
+                self.log.error("outer.failed", part=name, error=self.outer[name])
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.stop.wait(), delay)
+            delay = min(delay * 2, 30.0)
+
+    async def http(self) -> None:
+        web = Web(self.desk, self.metrics)
+
+        def up(host: str, port: int) -> None:
+            self.outer.pop("http", None)
+            self.port = (host, port)
+            self.log.info("http.listening", host=host, port=port)
+
+        try:
+            await serve(web, self.settings.http.host, self.settings.http.port, self.stop, up)
+        finally:
+            web.close()
+
+    async def watching(self) -> None:
+        root = self.settings.data_dir
+        self.outer.pop("watch", None)
+        await watch({root / "spool" / "live": self.bell, root / "spool" / "backtest": self.bell, root / "overrides": self.order_bell})
+
+    async def schedule(self) -> None:
+        self.outer.pop("schedule", None)
+        await Schedule(self.settings.schedule, self.check, self.report_yesterday, self.app.boottime, lambda: self.checked_ns).run(self.stop)
+
+    # --- life -------------------------------------------------------------------------------------------------------
+
+    async def reload(self) -> None:
+        """SIGHUP: prepared whole, then swapped; a bad file keeps the old one running."""
+        self.notifier.reloading(self.app.boottime())
+        try:
+            new = load(self.config, os.environ)
+            _, refused = reload_differences(self.settings, new)
+            if refused:
+                raise SettingsError(f"{', '.join(refused)}: cannot be changed while running")  # noqa: TRY301
+        except SettingsError as e:
+            self.metrics.reloaded(successful=False)
+            self.log.error("config.refused", error=str(e))
+        else:
+            await self.do(lambda: self.brain.reconfigure(new))
+            self.settings = self.app.settings = new
+            self.operators.app.settings = new
+            self.app.publisher.terms.interval, self.app.publisher.terms.ttl = new.publish.interval, new.publish.ttl
+            self.app.publisher.terms.on_expiry = new.publish.on_expiry
+            self.metrics.reloaded(successful=True)
+            self.log.info("config.reloaded")
+            await self.check()
+        self.notifier.ready()
+
+    async def serve(self) -> None:
+        """Run until told to stop."""
+        self._loop = asyncio.get_running_loop()
+        self.order_bell = asyncio.Event()
+        self._ended = threading.Event()
+        self.operators.look()
+        self.looker = threading.Thread(target=self._look, name="operators", daemon=True)
+        self.looker.start()
+        self.app.publisher.start()
+        self.scanned_ns = self.app.boottime()
+        for name in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(name, self.stop.set)
+        self._loop.add_signal_handler(signal.SIGHUP, lambda: setattr(self, "_reloading", asyncio.ensure_future(self.reload())))
+        self.brain.note("service.started", "parityd", None, {"version": __version__, "instance": self.app.instance, "broken_store": self.app.broken or None})
+        self.log.info("service.started", version=__version__, data_dir=str(self.settings.data_dir), broken=self.app.broken or None)
+        tasks: list[asyncio.Task[None]] = []
+        try:
+            async with asyncio.TaskGroup() as tg:
+                make = [("pump", self.pump()), ("intake", self.intake()), ("orders", self.orders()), ("pulse", self.pulse())]
+                make += [("http", self.outer_task("http", self.http)), ("watch", self.outer_task("watch", self.watching))]
+                if self.scheduled:
+                    make.append(("schedule", self.outer_task("schedule", self.schedule)))
+                tasks += [tg.create_task(coro, name=name) for name, coro in make]
+                tasks.append(tg.create_task(self._until_stopped(tasks), name="stop"))
+        except* _Stopped:
+            pass
+        finally:
+            await self._end()
+
+    async def _until_stopped(self, tasks: list[asyncio.Task[None]]) -> None:
+        await self.stop.wait()
+        self.notifier.stopping("stopping")
+        web = [t for t in tasks if t.get_name() == "http"]
+        if web:
+            await asyncio.wait(web, timeout=3)
+        raise _Stopped
+
+    async def _end(self) -> None:
+        """Stop intake (done), never drain the backlog, last publication, close."""
+        self._ended.set()
+        self.app.publisher.stop()
+        await asyncio.get_running_loop().run_in_executor(None, lambda: self.worker.shutdown(wait=True, cancel_futures=True))
+        if self.settings.publish.on_stop == "disable":
+            self.brain.v.standing.first_start = ""
+            self.app.publisher.publish(then=self.brain.stopped_entries)
+        self.brain.note("service.stopped", "parityd", None, {})
+        export_audit(self.app)
+        self.log.info("service.stopped")
+
+
+class _Stopped(Exception):  # noqa: N818
+    """Ends the task group in peace."""
+
+
+def _over(c: Any, moment: Any) -> bool:
+    from parityd.core.commands import ended
+
+    return ended(c, moment)
+
+
+def main(settings: Settings, config: Path | None) -> int:
+    """`parityd run`."""
+    faulthandler.enable()
+    log, sink = configure(settings.log.format, settings.log.level, clock.boottime)
+    try:
+        with built(settings, command="run") as app:
+
+            async def go() -> None:
+                await Daemon(app, config, log).serve()
+
+            uvloop.run(go())
+    except PortTakenError as e:
+        sys.stderr.write(f"parityd: {e}\n")
+        return 3
+    except BaseExceptionGroup as group_:
+        for e in group_.exceptions:
+            log.error("service.died", error=f"{type(e).__name__}: {e}")
+        sink.close()
+        raise
+    finally:
+        sink.close()
+    return 0

@@ -1,0 +1,159 @@
+"""The desk that the web reads: the brain's view, the published files and the store, through connections of its own."""
+
+import asyncio
+import base64
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import numpy as np
+
+from parityd import __version__
+from parityd.app import App
+from parityd.core.instants import DAY_NS, day_start, day_text, rfc3339
+from parityd.core.report import day_report
+from parityd.core.rows import SHELF_NS, shelf_of
+from parityd.core.trade_view import values, view
+from parityd.core.window import classes, settled_rows, settling
+
+Content = dict[str, Any]
+
+
+class DeskView:
+    """Implements `web.desk.Desk`."""
+
+    def __init__(self, app: App, started_ns: int) -> None:
+        self.app = app
+        self.started_ns = started_ns
+        self.reasons: list[str] = ["starting: the files found are not evaluated yet"]
+        self.lag: dict[str, float] = {}
+        self.backlog: dict[str, int] = {}
+        self.degraded: tuple[str, ...] = ()
+        self.change = asyncio.Event()
+        self.refused: dict[str, int] = {}
+
+    def now(self) -> int:
+        return self.app.now()
+
+    def not_ready(self) -> list[str]:
+        return list(self.reasons)
+
+    def action(self) -> Content:
+        """As published, with what was measured since."""
+        published = dict(self.app.publisher.action)
+        shown = self.app.brain.view.strategies
+        strategies = dict(published.get("strategies", {}))
+        for name, own in shown.items():
+            entry = strategies.get(name)
+            strategies[name] = {**own, **{k: entry[k] for k in ("action", "trading_enabled", "size_multiplier", "reason", "override", "overrides")}} if entry else own
+        published["strategies"] = strategies
+        return published
+
+    def override(self) -> Content:
+        return self.app.publisher.override
+
+    def status(self) -> Content:
+        b = self.app.brain
+        v = b.view
+        operators = b.operators
+        return {
+            "version": __version__, "instance": self.app.instance, "started_at": rfc3339(self.started_ns),
+            "uptime_seconds": max(0.0, (self.app.now() - self.started_ns) / 1e9), "advisory": not self.app.settings.auto_disable_on_drift,
+            "ready": not self.reasons, "not_ready": list(self.reasons),
+            "last_check": rfc3339(v.checked_ns) if v.checked_ns else None, "lag": dict(self.lag), "backlog": dict(self.backlog),
+            "free_bytes": getattr(self, "free", None), "degraded": list(self.degraded), "withheld": list(self.app.publisher.reasons),
+            "sequence": self.app.publisher.sequence, "decision_sequence": self.app.publisher.decision_sequence,
+            "halts": [{"name": h.reason, "strategy": h.scope, "since": rfc3339(h.since_ns)} for h in operators.halts],
+            "commands": [
+                {"strategy": c.strategy, "command": c.command, "operator": c.operator, "reason": c.reason, "size_multiplier": c.size_multiplier,
+                 "expires_at": rfc3339(c.expires_ns) if c.expires_ns is not None else None, "since": rfc3339(c.accepted_ns)}
+                for c in operators.commands
+            ],
+            "last_actions": [{"ts": rfc3339(x.ts), "strategy": x.strategy, "from": x.before, "to": x.after, "reason": x.reason} for x in reversed(v.changes[-50:])],
+            "refused": dict(self.refused),
+        }  # fmt: skip
+
+    def strategy(self, name: str) -> Content | None:
+        entry = self.action()["strategies"].get(name)
+        return None if entry is None else dict(entry)
+
+    # --- blocking: called in threads ------------------------------------------------------------------------------
+
+    def trades(self, strategy: str | None, day: str | None, limit: int, cursor: str | None) -> tuple[list[Content], str | None]:
+        """Newest first, from the store."""
+        at_shelf, at_place, at_strategy = _cursor(cursor)
+        m = self.app.brain.v.m
+        names = [strategy] if strategy else sorted(m.strategies)
+        days = (day_start(day), day_start(day) + DAY_NS - 1) if day else (-(2**62), 2**62)
+        with self.app.store.reader() as reader:
+            out: list[Content] = []
+            numbers = sorted({(k, n) for n in names if n in m.strategies for k in list(m.strategies[n].books.summaries) if shelf_of(days[0]) <= k <= shelf_of(days[1])}, reverse=True)
+            for number, name in numbers:
+                if cursor is not None and (number, name) > (at_shelf, at_strategy):
+                    continue
+                s = m.strategies[name]
+                shelf = reader.load_shelf(name, number)
+                r = shelf.rows
+                kinds = classes(r)
+                places = np.flatnonzero((kinds[0] | kinds[1] | kinds[2] | kinds[3]) & (r["t"] >= days[0]) & (r["t"] <= days[1]))
+                order = places[np.lexsort((places, r["t"][places]))][::-1]
+                until = settling(s, m.parameters, self.app.now(), waiting=False)
+                done = settled_rows(r, until)
+                for p in order.tolist():
+                    key = (int(r["t"][p]), p)
+                    if cursor is not None and (number, name) == (at_shelf, at_strategy) and key >= at_place:
+                        continue
+                    if len(out) == limit:
+                        last = out[-1].pop("_at")
+                        return [{k: v for k, v in x.items() if k != "_at"} for x in out], _encode(*last)
+                    end = (int(r["t"][p]) // DAY_NS + 1) * DAY_NS - 1
+                    price = float(values(r[p : p + 1], m.marks, end)[0])
+                    out.append({**view(shelf, p, name, m.names, price, settled=bool(done[p])), "_at": (number, name, key)})
+        return [{k: v for k, v in x.items() if k != "_at"} for x in out], None
+
+    def report_days(self) -> list[Content]:
+        with self.app.store.reader() as reader:
+            out = []
+            for r in reader.reports():
+                document = json.loads(r.json) if r.json else {}
+                out.append({"day": r.day, "revision": r.revision, "generated_at": rfc3339(r.generated_ns), "headline": document.get("headline", "")})
+        return sorted(out, key=lambda x: x["day"], reverse=True)
+
+    def report(self, day: str) -> Content | None:
+        with self.app.store.reader() as reader:
+            found = reader.report(day)
+        if found is None:
+            return None
+        content: Content = json.loads(found.json)
+        return content
+
+    def report_html(self, day: str) -> bytes | None:
+        with self.app.store.reader() as reader:
+            found = reader.report(day)
+        return None if found is None else found.html
+
+    async def subscribe(self) -> AsyncIterator[Content]:
+        while True:
+            try:
+                await asyncio.wait_for(self.change.wait(), 5)
+                self.change = asyncio.Event() if self.change.is_set() else self.change
+                yield {"type": "change"}
+            except TimeoutError:
+                yield {"type": "heartbeat"}
+
+
+def _encode(number: int, name: str, key: tuple[int, int]) -> str:
+    return base64.urlsafe_b64encode(json.dumps([number, name, key[0], key[1]]).encode()).decode().rstrip("=")
+
+
+def _cursor(text: str | None) -> tuple[int, tuple[int, int], str]:
+    if text is None:
+        return 0, (0, 0), ""
+    try:
+        number, name, t, p = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+        return int(number), (int(t), int(p)), str(name)
+    except (ValueError, TypeError):
+        raise ValueError("cursor") from None
+
+
+__all__ = ["SHELF_NS", "DeskView", "day_report", "day_text"]
