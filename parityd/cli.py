@@ -144,6 +144,22 @@ def status(config: Config = None, json_: Json = False) -> None:
         status_table(document)
 
 
+audit_app = typer.Typer(no_args_is_help=True, help="The audit trail.")
+app.add_typer(audit_app, name="audit")
+
+
+@audit_app.command("verify")
+def audit_verify(config: Config = None) -> None:
+    """Prove the chain across all files and its end against the store. Exit 0, or 2 naming the first broken line."""
+    from parityd.service.once import verify_audit
+
+    broken = verify_audit(settings_of(config))
+    if broken:
+        typer.echo(f"broken: {broken}", err=True)
+        raise typer.Exit(2)
+    out("the audit trail is whole")
+
+
 @config_app.command("show")
 def config_show(config: Config = None, json_: Json = False) -> None:
     """Every key with its value and where it comes from; secrets masked."""

@@ -27,10 +27,9 @@ class ShelfCut(msgspec.Struct):
 
 
 class Cut(msgspec.Struct):
-    """All cuts of one strategy, by symbol, then shelf; `version`: of the publications that they were made with."""
+    """All cuts of one strategy, by symbol, then shelf."""
 
     shelves: dict[int, dict[int, ShelfCut]] = msgspec.field(default_factory=dict)
-    version: int = 0
 
     def lacking(self, sym: int, before: int) -> int:
         """What the allowed position lacks as a shelf begins."""

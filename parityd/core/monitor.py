@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from parityd.core import pairing
+from parityd.core import allowed, observed, pairing
 from parityd.core.books import Part, RunSpan
 from parityd.core.columns import DecisionColumns, FillColumns
 from parityd.core.executions import Executions, decision_executions, fill_executions, order_names
 from parityd.core.index import Known, Places
 from parityd.core.instants import parse_time
 from parityd.core.intake import Counted, FileBatch, take
+from parityd.core.ledger import ALLOWED, BOOK
 from parityd.core.marks import BACKTEST_MARK, LIVE_MARK, TRADED, Marks
 from parityd.core.parameters import Parameters
 from parityd.core.rebuild import Rebuilder
@@ -92,7 +93,10 @@ class Monitor:
         for name in out.touched:
             s = self.strategies[name]
             self.rebuilder.run(self, s)
+            observed.settle(self, s, now)
             pairing.settle(s.books)
+            if allowed.settle(s, self.parameters):
+                pairing.settle(s.books)
             s.books.refresh()
             s.books.evict(max(20_000, MOST_ROWS // max(1, len(self.strategies))))
         return out
@@ -147,6 +151,8 @@ class Monitor:
             if c is not None and len(c):
                 self._see(book, c.strategy, c.ts, out)
                 e = fill_executions(book, c, self.instruments, self.fee_price)
+                if book == LIVE:
+                    observed.note_fills(self, c, e)
                 self._submitted(book, c, e)
                 self._split(book, self._kept(book, e, c.run_id, c.strategy), parts)
                 when = np.where(c.decision_ts != NO_TS, c.decision_ts, c.ts)
@@ -389,8 +395,8 @@ class Monitor:
             return
         quantity, t = float(row["side"]) * float(row["b_q"]), int(row["b_first"])
         cash = -float(row["side"]) * float(row["b_not"])
-        for side, share in ((0, 1.0), (1, float(row["alpha"]))):
-            s.ledger.adjust(int(row["sym"]), t, side, -quantity * share, -cash * share, -float(row["b_fee"]) * share)
+        for side in (BOOK, ALLOWED):  # both were posted in full; what the allowed book did not do is `allowed`'s
+            s.ledger.adjust(int(row["sym"]), t, side, -quantity, -cash, -float(row["b_fee"]))
 
     def _shadows(self, c: FillColumns, out: Applied) -> None:
         for s in dict.fromkeys(c.strategy):

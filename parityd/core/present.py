@@ -140,7 +140,7 @@ def _balance_mismatch(s: Strategy, terms: StrategyTerms) -> Finding | None:
 
 def _engine_unhealthy(s: Strategy, terms: StrategyTerms, now: int) -> Finding | None:
     live = s.live
-    down = sorted(name for name, times in live.false_count.items() if times >= table.BROKEN_READS_IN_A_ROW)
+    down = sorted(name for name, times in live.false_count.items() if times >= table.TWICE)
     down = [name for name in down if (now - live.false_since[name]) / SECOND >= terms.thresholds.unhealthy_after]
     if not down or not s.memory.watch.recent or live.heartbeat <= s.memory.watch.reset_ns:
         return None

@@ -18,6 +18,7 @@ from parityd.core.columns import DecisionColumns, FillColumns
 from parityd.core.executions import Executions, decision_executions, fill_executions, names_of, order_name
 from parityd.core.hashing import mix
 from parityd.core.intake import Counted
+from parityd.core.observed import note_fills
 from parityd.core.records import BACKTEST, BOOKS, LIVE, NO_TS, Line, Order
 from parityd.core.rows import B_ID, BY_ID, BY_NONE, L_ID, Rows, blank
 from parityd.core.books import KEY, OTHER, SIDE_FIELDS, add_side
@@ -74,6 +75,8 @@ class Rebuilder:
             found = c.take(hit)
             e = fill_executions(book, found, m.instruments, m.fee_price)
             s.ledger.post(book, np.array([p.sym for p in e.pairs], np.int64)[e.postings.pair], e.postings, -1)
+            if book == LIVE:
+                note_fills(m, found, e, back=True)
             for row, text in zip(e.rows, e.texts, strict=True):
                 asked[int(row[KEY[book]])] = (int(row[KEY[book]]), text, int(row["sym"]), int(row["side"]))
 

@@ -137,7 +137,7 @@ class Watch(msgspec.Struct):
         total.cash -= float(row["cash"])
         self._explain(sym, account, np.array([row], TAPE), -1)
         tape = self.rows
-        same = np.flatnonzero(np.logical_and.reduce([tape[f] == row[f] for f in ("ts", "sym", "account", "held", "order")]))
+        same = np.flatnonzero(np.logical_and.reduce([tape[f] == row[f] for f in ("ts", "sym", "account", "held")]))
         if len(same):
             self.tape = np.delete(tape, same[0]).tobytes()
 

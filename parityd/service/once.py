@@ -1,14 +1,19 @@
 """Commands that do one thing and end: check, report, explain, status."""
 
 import json
+import threading
+import time
 from typing import Any
 
 from parityd.app import App, built, drain, export_audit
 from parityd.core.assessing import Facts
 from parityd.core.instants import DAY_NS, day_start, day_text
 from parityd.edges import clock
+from parityd.edges.audit import Tail, verify
 from parityd.edges.lock import LockedError, holder
 from parityd.settings import Settings
+from parityd.store.connect import open_reader
+from parityd.store.reads import Reads
 
 
 def check(settings: Settings, at: int | None) -> dict[str, Any]:
@@ -106,3 +111,29 @@ def status(settings: Settings) -> dict[str, Any]:
     except (OSError, ValueError):
         out["action"] = None
     return out
+
+
+def verify_audit(settings: Settings) -> str:
+    """"" where the chain is whole, else what is broken and where. Beside a running daemon an export may be under way: looked at again."""
+    for attempt in range(3):
+        broken = verify(settings.data_dir / "audit", _tail(settings))
+        if broken is None:
+            return ""
+        if holder(settings.data_dir) is None:
+            break
+        if attempt < 2:
+            time.sleep(1.5)
+    return f"{broken.file}:{broken.line}: {broken.why}" if broken is not None else ""
+
+
+def _tail(settings: Settings) -> Tail | None:
+    """The end of the trail as the store knows it; None without a store."""
+    path = settings.store_path()
+    if not path.exists():
+        return None
+    db = open_reader(path)
+    try:
+        sequence, last = Reads(db, str(path), threading.RLock()).last_audit()
+        return Tail(sequence=sequence, hash=last)
+    finally:
+        db.close()

@@ -3,11 +3,13 @@
 1. Every pragma is read back; where one did not take, the store is not opened.
 2. A store is never silently empty: an empty, cut, foreign or newer file is StoreBroken, and so is a lost write-ahead log. `meta.open` is 1
    from opening to closing; a file that says 1 and has no log beside it has lost commits.
+   So the writer's connection is closed by `leave` alone, which clears the mark first.
 3. A new store is made beside its place and renamed into it, so that what stands there has always been whole.
 4. On opening, the length is compared, small files are checked whole and large ones in their vital tables: bounded time. `Store.check`
    looks at everything.
 """
 
+import ctypes
 import os
 import sqlite3
 import urllib.parse
@@ -138,21 +140,36 @@ def open_writer(path: Path, now_ns: int) -> sqlite3.Connection:
     size, log = _size(path), _size(_log(path))
     if size < 0 and log >= 0:
         raise broken(path, "is missing, but its write-ahead log is there")
-    if size < 0:
-        create(path, now_ns)
-    elif size == 0:
+    if size == 0:
         raise broken(path, "is empty")
     with reading(path):
+        if size < 0:
+            create(path, now_ns)
+        with closing(_connect(path, "ro")) as looking:  # to close a connection that cannot write changes nothing
+            _examine(looking, path, log)
         db = _connect(path, "rw")
-        try:
-            _examine(db, path, log)
-            _set(db, path, _EVERY | _WRITER)
-            _upgrade(db, path)
-            _arrive(db, path)
-        except BaseException:
-            db.close()
-            raise
+        hold(db)
+        _set(db, path, _EVERY | _WRITER)
+        _upgrade(db, path)
+        _arrive(db, path)
         return db
+
+
+def hold(db: sqlite3.Connection) -> None:
+    """Let nobody but `leave` close this connection, not even the interpreter when it ends.
+
+    SQLite's close empties and deletes the write-ahead log. A process that fails must leave the log where it is: a log that is gone while
+    the file says "open" is how lost commits are told from none.
+    """
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(db))
+
+
+def leave(db: sqlite3.Connection) -> None:
+    """Close the writer: all commits in the file, no log left. Where that fails, all stays as it is, for the next start."""
+    db.execute("UPDATE meta SET value = 0 WHERE key = 'open'")
+    db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    db.close()
+    ctypes.pythonapi.Py_DecRef(ctypes.py_object(db))
 
 
 def _examine(db: sqlite3.Connection, path: Path, log: int) -> None:
@@ -209,13 +226,6 @@ def _arrive(db: sqlite3.Connection, path: Path) -> None:
     pages, size = (db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size"))
     if _size(path) < pages * size:
         raise broken(path, f"is cut off: {_size(path)} bytes of {pages * size}")
-
-
-def leave(db: sqlite3.Connection) -> None:
-    """Close the writer: all commits in the file, no log left."""
-    db.execute("UPDATE meta SET value = 0 WHERE key = 'open'")
-    db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-    db.close()
 
 
 def copy(source: Path, target: Path) -> None:

@@ -9,7 +9,7 @@
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
@@ -31,12 +31,7 @@ class Store(Writer):
         if str(path) == MEMORY:
             return cls(connect.open_memory(now_ns), None)
         where = Path(path)
-        db = connect.open_writer(where, now_ns)
-        try:
-            return cls(db, where)
-        except BaseException:
-            db.close()
-            raise
+        return cls(connect.open_writer(where, now_ns), where)
 
     def close(self) -> None:
         """All commits into the file, the log removed. Closing twice is allowed."""
@@ -44,13 +39,11 @@ class Store(Writer):
             if self._closed:
                 return
             self._closed = True
-            if self.path is None or self._refused or inode(self.path) != self._identity:
+            if self.path is None:
                 self._db.close()
-                return
-            try:
-                connect.leave(self._db)
-            except sqlite3.Error:  # the log stays beside the file: nothing is lost
-                self._db.close()
+            elif not self._refused and inode(self.path) == self._identity:
+                with suppress(sqlite3.Error):  # then the log stays beside the file: nothing is lost
+                    connect.leave(self._db)
 
     def __enter__(self) -> Self:
         return self

@@ -222,6 +222,19 @@ async def test_a_page_is_made_once_for_many_but_never_shown_after_a_new_issue(cl
     assert "HALT stands" in (await client.get("/")).text
 
 
+async def test_a_desk_that_knows_nothing_yet_is_shown_as_such():
+    desk = FakeDesk()
+    desk.action = desk.override = desk.status = dict
+    web = Web(desk, Metrics("1"))
+    web.metrics.follow({})
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(web), base_url="http://test") as c:
+        page = (await c.get("/")).text
+        assert "NOT PUBLISHED" in page and "No strategy yet" in page and "None<" not in page
+        assert (await c.get("/api/v1/status")).json()["override"] == {}
+        assert (await c.get("/metrics")).status_code == (await c.get("/reports")).status_code == 200
+    web.close()
+
+
 async def read_stream(web, path="/events"):
     """Drives the application by hand: (sent messages, a way to hang up, the running task)."""
     sent, gone = asyncio.Queue(), asyncio.Event()
