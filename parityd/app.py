@@ -8,13 +8,11 @@
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 from parityd.core.publication import entries
-from parityd.core.records import BOOKS
 from parityd.edges import clock
 from parityd.edges.audit import AuditFiles
 from parityd.edges.files import ensure_folder
@@ -25,27 +23,22 @@ from parityd.edges.waiting import SpoolLimits
 from parityd.formats import Limits
 from parityd.service.brain import Brain
 from parityd.service.reading import Reader
+from parityd.service.workplace import App, drain, export_audit
 from parityd.settings import Settings
 from parityd.store import Store, StoreBroken, set_aside
 
 MARGIN = 100_000  # sequences skipped where the last one is not known for sure
-FOLDERS = ("spool/live", "spool/backtest", "archive/live", "archive/backtest", "rejected/live", "rejected/backtest", "overrides", "overrides/applied", "overrides/refused")
-
-
-@dataclass(slots=True)
-class App:
-    """Everything built."""
-
-    settings: Settings
-    store: Store
-    spool: Spool
-    brain: Brain
-    publisher: Publisher
-    audit: AuditFiles
-    now: Callable[[], int]
-    boottime: Callable[[], int]
-    broken: str = ""
-    instance: str = ""
+FOLDERS = (
+    "spool/live",
+    "spool/backtest",
+    "archive/live",
+    "archive/backtest",
+    "rejected/live",
+    "rejected/backtest",
+    "overrides",
+    "overrides/applied",
+    "overrides/refused",
+)
 
 
 def folders(data_dir: Path) -> None:
@@ -58,7 +51,9 @@ def folders(data_dir: Path) -> None:
 
 
 @contextmanager
-def built(settings: Settings, *, command: str, now: Callable[[], int] | None = None, boottime: Callable[[], int] = clock.boottime) -> Iterator[App]:
+def built(
+    settings: Settings, *, command: str, now: Callable[[], int] | None = None, boottime: Callable[[], int] = clock.boottime
+) -> Iterator[App]:
     """Lock the folder, open the store, fold the state. Closes everything again."""
     wall = now or clock.now
     with ExitStack() as stack:
@@ -120,18 +115,22 @@ def _had_store(data_dir: Path) -> bool:
     return any(any((data_dir / name).rglob("*.*")) for name in ("archive", "audit") if (data_dir / name).is_dir())
 
 
-def _publisher(settings: Settings, store: Store, now: Callable[[], int], boottime: Callable[[], int], boot_id: str, brain: Brain, *, known_past: bool) -> Publisher:
+def _publisher(
+    settings: Settings, store: Store, now: Callable[[], int], boottime: Callable[[], int], boot_id: str, brain: Brain, *, known_past: bool
+) -> Publisher:
     saved: Mapping[str, object] = msgspec.json.decode(store.state("publisher") or b"{}")
     folder = settings.data_dir / "system_actions"
     on_file = read_sequences(folder / "trading_override.json")
     also = read_sequences(folder / "parity_action.json")
     instance = settings.publish.instance or str(saved.get("instance") or on_file[2] or also[2] or f"parityd-{uuid.uuid4().hex[:12]}")
     p = settings.publish
-    publisher = Publisher(folder, Terms(p.interval, p.ttl, p.on_expiry, instance, boot_id), now, boottime, lambda: [])
+    publisher = Publisher(folder, Terms(p.interval, p.ttl, p.on_expiry, instance, boot_id), now, boottime, list)
     seen = [int(str(saved.get("sequence", 0))), on_file[0], also[0]]
     heard = max((s.live.acknowledged for s in brain.v.m.strategies.values()), default=0)
     publisher.sequence = max(seen) + (MARGIN if known_past and not on_file[0] else 0)
-    publisher.decision_sequence = max(int(str(saved.get("decision_sequence", 0))), on_file[1], also[1], heard) + (1 if known_past and not on_file[0] else 0)
+    publisher.decision_sequence = max(int(str(saved.get("decision_sequence", 0))), on_file[1], also[1], heard) + (
+        1 if known_past and not on_file[0] else 0
+    )
     return publisher
 
 
@@ -142,45 +141,10 @@ def _resume(app: App) -> None:
     fresh = entries(b.v.basis(), b.operators.halts, b.operators.commands, b.moment())
     if b.v.standing.ladders or b.operators.commands or b.operators.halts:
         app.publisher.entries = fresh
-    b.v.published = {**{k: f"{v.action} {v.size_multiplier:g}" for k, v in fresh.strategies.items()}, "*": f"{fresh.default.action} {fresh.default.size_multiplier:g}"}
+    b.v.published = {
+        **{k: f"{v.action} {v.size_multiplier:g}" for k, v in fresh.strategies.items()},
+        "*": f"{fresh.default.action} {fresh.default.size_multiplier:g}",
+    }
 
 
-def drain(app: App, *, at: int | None = None, wait: bool = True, limit: int = 256) -> None:
-    """Empty the spool in turns, waiting for files that are still being written."""
-    import time
-
-    b = app.brain
-    tries = 0
-    while True:
-        found = [app.spool.scan(book, app.now(), limit) for book in BOOKS]
-        for scan in found:
-            for unfit in scan.refused:
-                app.spool.reject_whole(unfit, unfit.code, unfit.reason)
-        ready = [list(scan.ready) for scan in found]
-        if any(ready):
-            from parityd.service.intake import group
-
-            for turn in group(*ready):
-                reads = [b.reader.read(w, at if at is not None else app.now(), b.is_known, _oldest(app)) for w in turn]
-                done = b.files(reads, now=at)
-                if done.failed:
-                    raise OSError(done.failed)
-            tries = 0
-            continue
-        left = sum(len(scan.left) for scan in found)
-        if not left or not wait or tries > 100:
-            return
-        tries += 1
-        time.sleep(0.1)
-
-
-def _oldest(app: App) -> int:
-    from parityd.core.columns import OLDEST
-
-    del app
-    return OLDEST
-
-
-def export_audit(app: App) -> None:
-    """Put the audit rows of the store into the files."""
-    app.audit.export(lambda after: app.store.audit_rows(after))
+__all__ = ["App", "built", "drain", "export_audit", "folders"]

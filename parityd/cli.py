@@ -13,23 +13,28 @@ from typing import Annotated, Any
 import typer
 
 from parityd.cli_sim import register
+from parityd.problem import Problem
 from parityd.settings import Settings, SettingsError, load
 
-app = typer.Typer(name="parityd", no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False, help="Is live still the strategy that was backtested?")
+app = typer.Typer(
+    name="parityd",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    help="Is live still the strategy that was backtested?",
+)
 config_app = typer.Typer(no_args_is_help=True, help="Look at the configuration.")
 app.add_typer(config_app, name="config")
 register(app)
 
-Config = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Configuration (TOML). Else /etc/parityd/parityd.toml where it exists.")]
+Config = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", help="Configuration (TOML). Else /etc/parityd/parityd.toml where it exists.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 ERROR = 3
 
 
-_USAGE = typer.BadParameter.__mro__[2]  # the command line library's own root of usage errors
-
-
-class Problem(Exception):  # noqa: N818  what an operator reads
-    """Bad input or a state that a command cannot work with: one line."""
+_USAGE: type[Exception] = typer.BadParameter.__mro__[2]  # the command line library's own root of usage errors
 
 
 def settings_of(config: Path | None) -> Settings:
@@ -68,18 +73,20 @@ def run(config: Config = None) -> None:
 
     Example: parityd run --config /etc/parityd/parityd.toml
     """
-    from parityd.service.daemon import main
+    from parityd.running import main
 
     raise typer.Exit(main(settings_of(config), config))
 
 
 @app.command()
-def check(config: Config = None, json_: Json = False, at: Annotated[str, typer.Option("--at", metavar="TS", help="Judge as of this time.")] = "") -> None:
+def check(
+    config: Config = None, json_: Json = False, at: Annotated[str, typer.Option("--at", metavar="TS", help="Judge as of this time.")] = ""
+) -> None:
     """Drain the spool, evaluate, publish once. Exit 0 CONTINUE, 1 WARNING, 2 worse.
 
     Example: parityd check --json
     """
-    from parityd.service.once import check as once
+    from parityd.commands import check as once
 
     document = once(settings_of(config), moment(at, "--at") if at else None)
     if json_:
@@ -92,12 +99,16 @@ def check(config: Config = None, json_: Json = False, at: Annotated[str, typer.O
 
 
 @app.command()
-def report(config: Config = None, day: Annotated[str, typer.Option("--day", metavar="D", help="UTC day, YYYY-MM-DD; else yesterday.")] = "", json_: Json = False) -> None:
+def report(
+    config: Config = None,
+    day: Annotated[str, typer.Option("--day", metavar="D", help="UTC day, YYYY-MM-DD; else yesterday.")] = "",
+    json_: Json = False,
+) -> None:
     """Write a day's report and print it (beside a running daemon: print only).
 
     Example: parityd report --day 2026-11-20 --json
     """
-    from parityd.service.once import report as once
+    from parityd.commands import report as once
 
     document = once(settings_of(config), day)
     if json_:
@@ -109,12 +120,17 @@ def report(config: Config = None, day: Annotated[str, typer.Option("--day", meta
 
 
 @app.command()
-def explain(trade: Annotated[str, typer.Argument(metavar="TRADE")], config: Config = None, json_: Json = False, strategy: Annotated[str, typer.Option(help="Only this strategy's.")] = "") -> None:
+def explain(
+    trade: Annotated[str, typer.Argument(metavar="TRADE")],
+    config: Config = None,
+    json_: Json = False,
+    strategy: Annotated[str, typer.Option(help="Only this strategy's.")] = "",
+) -> None:
     """Everything known of one trade: records, match, chain of components.
 
     Example: parityd explain t-1017
     """
-    from parityd.service.once import explain as once
+    from parityd.commands import explain as once
 
     found = once(settings_of(config), trade, strategy)
     if not found:
@@ -133,7 +149,7 @@ def status(config: Config = None, json_: Json = False) -> None:
 
     Example: parityd status
     """
-    from parityd.service.once import status as once
+    from parityd.commands import status as once
 
     document = once(settings_of(config))
     if json_:
@@ -151,7 +167,7 @@ app.add_typer(audit_app, name="audit")
 @audit_app.command("verify")
 def audit_verify(config: Config = None) -> None:
     """Prove the chain across all files and its end against the store. Exit 0, or 2 naming the first broken line."""
-    from parityd.service.once import verify_audit
+    from parityd.commands import verify_audit
 
     broken = verify_audit(settings_of(config))
     if broken:
@@ -185,7 +201,7 @@ def run_command(args: list[str]) -> int:
     return int(result) if isinstance(result, int) else 0
 
 
-def run(args: list[str]) -> int:  # type: ignore[no-redef]  # noqa: F811  the entry point; the command above is registered by then
+def main(args: list[str]) -> int:
     """The entry point: every failure that is the operator's to mend is one line and exit 3."""
     from parityd.edges.lock import LockedError
     from parityd.store import CommitFailed, StoreBroken
@@ -195,7 +211,8 @@ def run(args: list[str]) -> int:  # type: ignore[no-redef]  # noqa: F811  the en
     except (Problem, LockedError, CommitFailed, StoreBroken) as e:
         sys.stderr.write(f"parityd: {e}\n")
     except _USAGE as e:
-        sys.stderr.write(f"parityd: {e.format_message()}\n")
+        said = getattr(e, "format_message", None)
+        sys.stderr.write(f"parityd: {said() if said is not None else e}\n")
     except typer.Abort:
         return 130
     except BrokenPipeError:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from parityd.core import allowed, observed, pairing
+from parityd.core import allowed, observed, pairing, shadow
 from parityd.core.books import Part, RunSpan
 from parityd.core.columns import DecisionColumns, FillColumns
 from parityd.core.executions import Executions, decision_executions, fill_executions, order_names
@@ -85,7 +85,7 @@ class Monitor:
         self._columns(files, counted, out, now)
         for f, got in zip(files, counted, strict=True):
             for line in got.rare:
-                name = hear(self, f.book, line, now)
+                name = hear(self, f.book, line)
                 if name:
                     out.touched.add(name)
             if got.shadows is not None:
@@ -400,7 +400,8 @@ class Monitor:
 
     def _shadows(self, c: FillColumns, out: Applied) -> None:
         for s in dict.fromkeys(c.strategy):
-            self.strategies[s].memory.shadow_fills += c.strategy.count(s)
+            mine = np.fromiter((name == s for name in c.strategy), np.bool_, len(c))
+            shadow.absorb(self.strategies[s], c if mine.all() else c.take(mine))
         self._see(LIVE, c.strategy, c.ts, out)
 
 

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from parityd.core import obedience
 from parityd.core.columns import FillColumns
 from parityd.core.executions import Executions, order_names
-from parityd.core.publications import Stop
 from parityd.core.records import BOOKS, LIVE, NO_TS
 from parityd.core.strategy import Reported, Strategy
-from parityd.core.watch import TAPE, UNIT, Aligned, Anchor, Balances, Compared, Disobeyed, Seed, Tape, Watch
+from parityd.core.watch import TAPE, UNIT, Aligned, Anchor, Balances, Compared, Seed, Tape, Watch
 
 if TYPE_CHECKING:
     from parityd.core.monitor import Monitor
@@ -27,10 +27,7 @@ SECOND = 1_000_000_000
 HOUR_NS = 3600 * SECOND
 WEEK_NS = 7 * 86_400 * SECOND
 PRICE_AGE_NS = 900 * SECOND
-ISSUE_DELAY_NS = 60 * SECOND
 GAPS = 8
-TOLD = 1000
-DUST = 0.01  # share of an order that may be rounding or a fee taken in base, and is no exposure
 
 
 def note_fills(m: Monitor, c: FillColumns, e: Executions, *, back: bool = False) -> None:
@@ -112,7 +109,7 @@ def settle(m: Monitor, s: Strategy, now: int) -> None:
     for sym, table in watch.positions.items():
         for account, aligned in table.items():
             _compare(watch, sym, account, aligned)
-    _disobedient(m, s)
+    obedience.look(m.names, s)
     watch.trim()
     del memory.transfers[:-2000]
 
@@ -229,7 +226,7 @@ def _parts(m: Monitor, watch: Watch, account: int, currency: int, t: int) -> dic
     tape = watch.rows
     quotes = {total.ccy for table in watch.totals.values() for total in table.values()} - {0}
     told = set(watch.balances[account])
-    if len(quotes) > 1 and not quotes <= told or currency and quotes and currency not in quotes:
+    if (len(quotes) > 1 and not quotes <= told) or (currency and quotes and currency not in quotes):
         return None
     for sym, table in watch.totals.items():
         if watch.ambiguous(sym, account):
@@ -246,7 +243,7 @@ def _unexplained(s: Strategy, a: Anchor, b: Anchor) -> float | None:
     """Share of equity by which it changed beyond the ledger's P&L and the transfers between two balances."""
     watch = s.memory.watch
     paid = [amount for ts, amount in s.memory.transfers if a.ts < ts <= b.ts]
-    if not a.equity or paid and sum(len(table) for table in watch.balances.values()) > 1:
+    if not a.equity or (paid and sum(len(table) for table in watch.balances.values()) > 1):
         return None
     profit = 0.0
     for sym, (q, cash, price) in b.parts.items():
@@ -258,65 +255,3 @@ def _unexplained(s: Strategy, a: Anchor, b: Anchor) -> float | None:
             profit += sign * units / UNIT * (at or 0.0)
         profit += cash - cash0
     return (b.equity - a.equity - profit - sum(paid)) / abs(a.equity)
-
-
-# --- obedience ----------------------------------------------------------------------------------------------------
-
-
-def _disobedient(m: Monitor, s: Strategy) -> None:
-    """Orders that added exposure under a stop (JUDGEMENT 4, `not_obeyed`), where the position is known."""
-    watch = s.memory.watch
-    stops = [stop for stop in s.memory.publications.stops() if stop.until_ns > watch.reset_ns]
-    if not stops or not watch.seeds:
-        return
-    since = max(watch.reset_ns, stops[0].issued_ns, watch.floor)
-    tape = watch.rows
-    tape = tape[(tape["ts"] > since)]
-    if not len(tape):
-        return
-    tape = tape[np.lexsort((tape["order"], tape["ts"]))]
-    for sym, account in [(sym, account) for sym, table in watch.seeds.items() for account in table]:
-        held = _known(watch, sym, account, since)
-        if held is None:
-            continue
-        for row in tape[(tape["sym"] == sym) & np.isin(tape["account"], watch.accounts(sym, account))]:
-            before, units = held, int(row["held"])
-            held += units
-            added = abs(held) if held * before < 0 else abs(held) - abs(before)
-            if added > DUST * abs(units) and not row["reduces"]:
-                _judge(m, s, stops, row)
-
-
-def _known(watch: Watch, sym: int, account: int, t: int) -> int | None:
-    """The position at t, where a position record says what it began with and the newest one that was due agrees."""
-    aligned = watch.positions.get(sym, {}).get(account, Aligned())
-    filled = watch.filled(sym, account, t)
-    if filled is None or (aligned.compared and aligned.compared[-1].differs):
-        return None
-    return filled + watch.seeds[sym][account].offset + aligned.shift
-
-
-def _judge(m: Monitor, s: Strategy, stops: list[Stop], row: np.void) -> None:
-    watch, order, ts = s.memory.watch, int(row["order"]), int(row["ts"])
-    key = order or ts
-    if key in watch.told or any(one.order == key for one in watch.disobeyed):
-        return
-    submitted = _submitted(s, order)
-    if submitted == NO_TS and order and s.memory.orders.get("submitted"):
-        return  # an engine that tells its orders' times has yet to tell this one's
-    for stop in stops:
-        if submitted == NO_TS:
-            begins = stop.issued_ns + ISSUE_DELAY_NS
-        elif stop.acknowledged_ns is None:
-            continue
-        else:
-            begins = stop.acknowledged_ns
-        if begins < (ts if submitted == NO_TS else submitted) < stop.until_ns:
-            said = f"{m.names[int(row['sym'])]} {int(row['held']) / UNIT:+g}"
-            watch.disobeyed.append(Disobeyed(key, ts, stop.action, said))
-            return
-
-
-def _submitted(s: Strategy, order: int) -> int:
-    found = s.books.locate(order) if order else None
-    return NO_TS if found is None else int(found[0].view["l_sub"][found[1]])

@@ -16,7 +16,8 @@ import numpy as np
 from parityd.core import findings_state as table
 from parityd.core.evidence import Finding
 from parityd.core.marks import Marks
-from parityd.core.observed import SECOND, TOLD
+from parityd.core.obedience import TOLD
+from parityd.core.observed import SECOND
 from parityd.core.parameters import Parameters, StrategyTerms
 from parityd.core.records import NO_TS
 from parityd.core.rows import shelf_of

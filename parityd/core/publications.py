@@ -124,7 +124,11 @@ class Publications(msgspec.Struct):
         """(from ns, multiplier) as steps, rising in time; 1 before the first. Empty where nothing was ever scaled."""
         if not self.cuts or not (obeys or self.acks):
             return []
-        steps = [(start, 1.0 if one.advisory else one.size_multiplier) for one in self.changes if (start := self._start(one, obeys=obeys)) is not None]
+        steps = [
+            (start, 1.0 if one.advisory else one.size_multiplier)
+            for one in self.changes
+            if (start := self._start(one, obeys=obeys)) is not None
+        ]
         steps.sort(key=lambda step: step[0])
         first = min((at for _, at in self.acks), default=ENDLESS)
         advisory = self._advisory()

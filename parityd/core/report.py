@@ -21,9 +21,9 @@ from parityd.core.monitor import Monitor
 from parityd.core.records import NO_TS
 from parityd.core.rows import DEAD, PART, SHELF_NS, shelf_of
 from parityd.core.strategy import Strategy
-from parityd.core.summary import Summary, total
+from parityd.core.summary import Summary, classes, total
 from parityd.core.trade_view import cost, values, view
-from parityd.core.window import DAY_NS, Settling, classes, settled_rows, settling, summed
+from parityd.core.window import DAY_NS, Settling, settled_rows, settling, summed
 
 SCHEMA = "parityd/report/1"
 WORST = 10

@@ -24,7 +24,7 @@ FLAGS = ("broker_connected", "position_tracker_ok", "order_book_connected", "bal
 _SIDE = {"buy": 1, "sell": -1}
 
 
-def hear(m: Monitor, book: str, line: Line, now: int) -> str | None:
+def hear(m: Monitor, book: str, line: Line) -> str | None:
     """Take one rare record in; returns the strategy it touches."""
     record, ts = line.record, line.ts
     if isinstance(record, (Mark, Run)):

@@ -14,7 +14,9 @@ from parityd.core.records import NO_TS
 
 UNIT = 100_000_000
 KEPT = 256
-TAPE = np.dtype([("ts", "i8"), ("sym", "i4"), ("account", "i4"), ("held", "i8"), ("q", "i8"), ("cash", "f8"), ("order", "u8"), ("reduces", "?")])
+TAPE = np.dtype(
+    [("ts", "i8"), ("sym", "i4"), ("account", "i4"), ("held", "i8"), ("q", "i8"), ("cash", "f8"), ("order", "u8"), ("reduces", "?")]
+)
 Tape = NDArray[np.void]
 
 

@@ -82,7 +82,8 @@ def _from_child(plain: BinaryIO, container: str, name: str, opening: _Opening, *
         naive = "Z" if context.timezone == "UTC" else ""
         yield Part(name=name, shape="lines", open=opening.child(plain, container, naive=naive).slice)
     elif container == "sqlite":
-        yield Part(name=name, shape="database", open=opening.child(plain, container, tables=list(opening.tables)).slice)
+        got = opening.child(plain, container, tables=list(opening.tables))
+        yield Part(name=name, shape="database", open=got.slice, tables=tuple(got.index["tables"]))
     elif nested:
         raise Unreadable("unreadable_file", f"member {name[:100]!r} is an archive itself")
     else:

@@ -6,7 +6,7 @@
 4. What a format does not know stays absent. It reads no clock and no settings: all it may know is in its `Context`.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Literal
 
@@ -51,12 +51,15 @@ class Source:
     timezone: str | None = None
     columns: Mapping[str, str] | None = None
     symbol: str | None = None
-    timeframe: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """All that a reader may know beside the bytes. `name` is the file's (its suffix picks the container), `scratch` where temporary files may lie."""
+    """All that a reader may know beside the bytes. `name` is the file's (its suffix picks the container), `scratch` where temporary files may lie.
+
+    `told`: what a source that is read again and again has told of its orders so far, by order id (`increments`); the reader changes it, and the
+    caller keeps it in the transaction that keeps the records. None for a file that is read alone.
+    """
 
     book: str
     name: str
@@ -64,6 +67,7 @@ class Context:
     limits: Limits = field(default_factory=Limits)
     source: Source | None = None
     scratch: str | None = None
+    told: MutableMapping[str, tuple[float, float, float]] | None = None
 
     @property
     def strategy(self) -> str | None:
@@ -73,15 +77,22 @@ class Context:
     def timezone(self) -> str:
         return (self.source.timezone if self.source else None) or "UTC"
 
+    @property
+    def symbol(self) -> str:
+        return (self.source.symbol if self.source else None) or ""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """Plain bytes to read: a file, or a member of one. `open` gives them from the start, as often as asked; `first` is the number of its first line."""
+    """Plain bytes to read: a file, or a member of one. `open` gives them from the start, as often as asked; `first` is the number of its first
+    line; `tables` are those of a database, whether any row of them was asked for or not.
+    """
 
     name: str
     shape: Shape
     open: Callable[[], BinaryIO]
     first: int = 1
+    tables: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

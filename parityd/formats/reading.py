@@ -9,6 +9,7 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any, BinaryIO
 
 import msgspec
@@ -31,7 +32,7 @@ def _chosen(handle: BinaryIO, context: Context, closing: ExitStack) -> list[tupl
     for part in found:
         if not part.open().read(1):
             continue
-        numbered = Part(name=part.name, shape=part.shape, open=part.open, first=first)
+        numbered = replace(part, first=first)
         chosen.append(recognised(numbered, context))
         first += extent(numbered) if len(found) > 1 else 0
     if chosen and all(f is None for _, f in chosen):

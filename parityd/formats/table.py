@@ -7,6 +7,7 @@
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from parityd.formats import cells, decision_log, native, nautilus, nautilus_events
@@ -62,7 +63,9 @@ def _samples(part: Part, context: Context) -> Iterator[tuple[Sample, Part]]:
     head = part.open().read(_HEAD)
     if not head.strip():
         return
-    if part.shape == "table":
+    if part.shape == "database":
+        yield Sample(shape=part.shape, keys=frozenset(part.tables), row={}, head=b"", name=part.name), part
+    elif part.shape == "table":
         _, _, names = cells.header(part.open(), context.limits, part.first)
         yield _sample(part, head, dict.fromkeys(names, "")), part
     elif part.shape == "document":
@@ -81,7 +84,7 @@ def _of_document(part: Part, context: Context, head: bytes) -> Iterator[tuple[Sa
     except Unreadable:
         first = head.split(b"\n", 1)[0]
         if len(first) < len(head) and isinstance(value(first, context.limits.nesting)[0], dict):
-            yield from _of_lines(reshaped(part, "lines"), context, head)  # lines under the wrong suffix
+            yield from _of_lines(replace(part, shape="lines"), context, head)  # lines under the wrong suffix
             return
         raise
     if top.elements is not None:
@@ -109,7 +112,3 @@ def _of_lines(part: Part, context: Context, head: bytes) -> Iterator[tuple[Sampl
                     return
         if looked > _REACH:
             return
-
-
-def reshaped(part: Part, shape: Any) -> Part:
-    return Part(name=part.name, shape=shape, open=part.open, first=part.first)

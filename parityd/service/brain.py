@@ -27,8 +27,8 @@ from parityd.service import memory
 from parityd.service.reading import Read, Reader
 from parityd.service.reporting import Reporter
 from parityd.settings import Settings
-from parityd.store.entries import ACCEPTED, REJECTED, AuditDraft, Commit, FileEntry, FileRecords
 from parityd.store import CommitFailed, Store
+from parityd.store.entries import ACCEPTED, REJECTED, AuditDraft, Commit, FileEntry, FileRecords
 
 LAST_RECORDS = 1000
 
@@ -92,7 +92,16 @@ class Sources:
 class Brain:
     """The state, the store and the turns."""
 
-    def __init__(self, settings: Settings, store: Store, spool: Spool, reader: Reader, now: Callable[[], int], boottime: Callable[[], int], boot_id: str) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        spool: Spool,
+        reader: Reader,
+        now: Callable[[], int],
+        boottime: Callable[[], int],
+        boot_id: str,
+    ) -> None:
         self.settings = settings
         self.parameters = settings.parameters()
         self.store, self.spool, self.reader = store, spool, reader
@@ -141,7 +150,9 @@ class Brain:
         self.unreported |= applied.touched
         c = memory.gather(self.v, self.saved_names)
         c.files += [self._entry(r, got, now) for r, got in zip(unique, applied.counted, strict=True)]
-        c.files += [_rejected_entry(r, now) for r in reads if r.unreadable is not None and r.sha256 and not self.is_known(r.waiting.book, r.sha256)]
+        c.files += [
+            _rejected_entry(r, now) for r in reads if r.unreadable is not None and r.sha256 and not self.is_known(r.waiting.book, r.sha256)
+        ]
         c.audit += _refusal_lines(reads, done.counted, now)
         if self._commit(c, done):
             self._leave(reads, done, now)
@@ -295,14 +306,34 @@ class Brain:
         c = memory.gather(self.v, self.saved_names)
         done.changes = self.v.changes(dict(fresh.strategies), fresh.default, now)
         c.audit += [
-            AuditDraft(ts_ns=now, event="action.changed", actor="parityd", strategy=x.strategy, data={"from": x.before, "to": x.after, "reason": x.reason, "by": why})
+            AuditDraft(
+                ts_ns=now,
+                event="action.changed",
+                actor="parityd",
+                strategy=x.strategy,
+                data={"from": x.before, "to": x.after, "reason": x.reason, "by": why},
+            )
             for x in done.changes
         ]
-        c.audit += [AuditDraft(ts_ns=now, event="override.ended", actor="parityd", strategy=x.strategy, data={"command": x.command, "operator": x.operator}) for x in ended]
-        c.audit += [AuditDraft(ts_ns=now, event="override.ended", actor="parityd", strategy=n, data={"command": "force_enable", "reason": w}) for n, w in self.v.ended]
+        c.audit += [
+            AuditDraft(
+                ts_ns=now, event="override.ended", actor="parityd", strategy=x.strategy, data={"command": x.command, "operator": x.operator}
+            )
+            for x in ended
+        ]
+        c.audit += [
+            AuditDraft(ts_ns=now, event="override.ended", actor="parityd", strategy=n, data={"command": "force_enable", "reason": w})
+            for n, w in self.v.ended
+        ]
         self.v.ended = []
         if self.publisher is not None:
-            c.states["publisher"] = msgspec.json.encode({"sequence": self.publisher.sequence, "decision_sequence": self.publisher.decision_sequence, "instance": self.publisher.terms.instance})
+            c.states["publisher"] = msgspec.json.encode(
+                {
+                    "sequence": self.publisher.sequence,
+                    "decision_sequence": self.publisher.decision_sequence,
+                    "instance": self.publisher.terms.instance,
+                }
+            )
         if reports:
             self.reporter.reissue(c, now)
         if not self._commit(c, done):
@@ -369,11 +400,17 @@ class Brain:
         done = TurnDone()
         commit = memory.gather(self.v, self.saved_names)
         data = {k: x for k, x in msgspec.to_builtins(c).items() if x not in (None, "", [], ())}
-        commit.audit.append(AuditDraft(ts_ns=now, event="override.applied", actor=c.operator or "unknown", strategy=c.strategy, data={"file": name, **data}))
+        commit.audit.append(
+            AuditDraft(ts_ns=now, event="override.applied", actor=c.operator or "unknown", strategy=c.strategy, data={"file": name, **data})
+        )
         commit.events.append((now, "command", msgspec.json.encode(c)))
         if self._commit(commit, done):
             self._swap_commands()
-            more = self.check(now=now, report_due=False) if c.command == "reset" else self._conclude(now, sorted(self.v.m.strategies), "command", reports=False)
+            more = (
+                self.check(now=now, report_due=False)
+                if c.command == "reset"
+                else self._conclude(now, sorted(self.v.m.strategies), "command", reports=False)
+            )
             done.changes += more.changes
         return done
 
@@ -412,7 +449,15 @@ def _all_fills(got: Counted) -> Any:
 def _rejected_entry(r: Read, now: int) -> FileEntry:
     code = r.unreadable.code if r.unreadable is not None else "unreadable_file"
     return FileEntry(
-        book=r.waiting.book, sha256=r.sha256, name=r.waiting.name, size=r.size, seen_ns=r.waiting.since_ns, ingested_ns=now, source=r.source, state=REJECTED, refused={code: 1}
+        book=r.waiting.book,
+        sha256=r.sha256,
+        name=r.waiting.name,
+        size=r.size,
+        seen_ns=r.waiting.since_ns,
+        ingested_ns=now,
+        source=r.source,
+        state=REJECTED,
+        refused={code: 1},
     )
 
 
@@ -427,7 +472,11 @@ def _refusal_lines(reads: list[Read], counted: dict[str, Counted], now: int) -> 
         for x in (*(r.batch.refusals if r.batch is not None else ()), *(got.refusals if got is not None and r.batch is not None else ())):
             codes[x.code] = codes.get(x.code, 0) + 1
         if codes:
-            out.append(AuditDraft(ts_ns=now, event="file.refused", actor=r.waiting.book, data={"file": r.waiting.name, "sha256": r.sha256, "codes": codes}))
+            out.append(
+                AuditDraft(
+                    ts_ns=now, event="file.refused", actor=r.waiting.book, data={"file": r.waiting.name, "sha256": r.sha256, "codes": codes}
+                )
+            )
     return out
 
 

@@ -8,10 +8,8 @@
 """
 
 import asyncio
-import faulthandler
 import os
 import signal
-import sys
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -19,17 +17,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import uvloop
-
 from parityd import __version__
-from parityd.app import App, built, export_audit
 from parityd.core.assessing import Facts
 from parityd.core.columns import OLDEST
 from parityd.core.instants import DAY_NS, day_text
 from parityd.core.records import BOOKS, LIVE
-from parityd.edges import clock
 from parityd.edges.files import free_bytes
-from parityd.edges.log import configure
 from parityd.edges.sdnotify import Notifier
 from parityd.edges.watch import watch
 from parityd.service.brain import TurnDone
@@ -37,10 +30,11 @@ from parityd.service.intake import group
 from parityd.service.operators import Watch
 from parityd.service.schedule import Schedule
 from parityd.service.views import DeskView
+from parityd.service.workplace import App, export_audit
 from parityd.settings import Settings, SettingsError, load, reload_differences
 from parityd.web.api import Web
 from parityd.web.metrics import Metrics
-from parityd.web.server import PortTakenError, serve
+from parityd.web.server import serve
 
 SCAN_SECONDS = 2.0
 LOOK_SECONDS = 0.2
@@ -80,7 +74,7 @@ class Daemon:
         self.port: tuple[str, int] | None = None
         app.publisher.withheld = self.withheld
         self.brain.facts_of = self.facts
-        app.publisher.told.append(lambda before, entries, head: self.metrics.published(head.issued_ns))
+        app.publisher.told.append(lambda _before, _entries, head: self.metrics.published(head.issued_ns))
 
     # --- what the core is told, and what a renewal must earn --------------------------------------------------------
 
@@ -215,13 +209,15 @@ class Daemon:
     async def _start(self) -> None:
         """The files found are evaluated: from here on renewals can be earned."""
         await self.do(self.operators.settle)
-        self.tell(await self.do(lambda: self.brain.check()))
+        self.tell(await self.do(self.brain.check))
         self.checked_ns = self.app.boottime()
         self.started = True
         await self.do(lambda: self.app.publisher.publish(self.brain._content()))  # noqa: SLF001
         self.tell(TurnDone())
         self.notifier.ready(f"{len(self.brain.v.m.strategies)} strategies")
-        self.log.info("service.ready", strategies=len(self.brain.v.m.strategies), sequence=self.app.publisher.sequence, instance=self.app.instance)
+        self.log.info(
+            "service.ready", strategies=len(self.brain.v.m.strategies), sequence=self.app.publisher.sequence, instance=self.app.instance
+        )
         if not self.scheduled:
             return
         for day in self._days_due():
@@ -304,7 +300,9 @@ class Daemon:
 
     def _tick(self) -> None:
         moment = self.brain.moment()
-        if any(True for c in self.brain.v.standing.commands if _over(c, moment)) or any(s.enable is not None and _over(s.enable.command, moment) for s in self.brain.v.standing.ladders.values()):
+        if any(True for c in self.brain.v.standing.commands if _over(c, moment)) or any(
+            s.enable is not None and _over(s.enable.command, moment) for s in self.brain.v.standing.ladders.values()
+        ):
             done = self.brain.check(report_due=False)
             self._log_changes(done)
         if self.brain.reporter.unwritten:
@@ -330,7 +328,16 @@ class Daemon:
                 for x in refusals:
                     self.metrics.rejected(book, x.code, 1)
                     self.desk.refused[x.code] = self.desk.refused.get(x.code, 0) + 1
-                self.log.info("file.ingested", book=book, file=r.waiting.name, id=r.sha256[:12], format=r.format, records=sum(got.accepted.values()), duplicates=got.duplicates, refused=len(refusals))
+                self.log.info(
+                    "file.ingested",
+                    book=book,
+                    file=r.waiting.name,
+                    id=r.sha256[:12],
+                    format=r.format,
+                    records=sum(got.accepted.values()),
+                    duplicates=got.duplicates,
+                    refused=len(refusals),
+                )
         if done.failed:
             self.log.error("store.failed", error=done.failed)
         if done.audit:
@@ -422,7 +429,12 @@ class Daemon:
         for name in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(name, self.stop.set)
         self._loop.add_signal_handler(signal.SIGHUP, lambda: setattr(self, "_reloading", asyncio.ensure_future(self.reload())))
-        self.brain.note("service.started", "parityd", None, {"version": __version__, "instance": self.app.instance, "broken_store": self.app.broken or None})
+        self.brain.note(
+            "service.started",
+            "parityd",
+            None,
+            {"version": __version__, "instance": self.app.instance, "broken_store": self.app.broken or None},
+        )
         self.log.info("service.started", version=__version__, data_dir=str(self.settings.data_dir), broken=self.app.broken or None)
         tasks: list[asyncio.Task[None]] = []
         try:
@@ -467,27 +479,3 @@ def _over(c: Any, moment: Any) -> bool:
     from parityd.core.commands import ended
 
     return ended(c, moment)
-
-
-def main(settings: Settings, config: Path | None) -> int:
-    """`parityd run`."""
-    faulthandler.enable()
-    log, sink = configure(settings.log.format, settings.log.level, clock.boottime)
-    try:
-        with built(settings, command="run") as app:
-
-            async def go() -> None:
-                await Daemon(app, config, log).serve()
-
-            uvloop.run(go())
-    except PortTakenError as e:
-        sys.stderr.write(f"parityd: {e}\n")
-        return 3
-    except BaseExceptionGroup as group_:
-        for e in group_.exceptions:
-            log.error("service.died", error=f"{type(e).__name__}: {e}")
-        sink.close()
-        raise
-    finally:
-        sink.close()
-    return 0

@@ -15,8 +15,8 @@ from parityd.core.strategy import Memory
 from parityd.core.summary import ShelfSummary
 from parityd.core.terms import Names
 from parityd.core.verdicts import Standing, Verdicts
-from parityd.store.entries import Commit
 from parityd.store import Store
+from parityd.store.entries import Commit
 
 _pack = msgspec.msgpack.Encoder().encode
 RESIDENT_DAYS = 40
@@ -34,7 +34,7 @@ def fold(store: Store, parameters: Parameters) -> Verdicts:
     """The whole state as the store holds it."""
     names = store.names()
     texts = [names[k] for k in sorted(names)] or [""]
-    m = Monitor(parameters, Names(texts), lambda s, n: store.load_shelf(s, n), history_of(store))
+    m = Monitor(parameters, Names(texts), store.load_shelf, history_of(store))
     for keys, contents in store.identities():
         m.known.add(keys, contents)
     for keys, shelves in store.places():
@@ -51,9 +51,7 @@ def fold(store: Store, parameters: Parameters) -> Verdicts:
             s.ledger.entries.setdefault(sym, {})[number] = msgspec.msgpack.decode(entry, type=Entry)
     for strategy, number, summary in store.summaries():
         books = m.strategy(strategy).books
-        if summary is None:
-            summary = ShelfSummary(store.load_shelf(strategy, number).rows)
-        books.summaries[number] = summary
+        books.summaries[number] = ShelfSummary(store.load_shelf(strategy, number).rows) if summary is None else summary
     standing_blob = store.state("standing")
     standing = msgspec.msgpack.decode(standing_blob, type=Standing) if standing_blob else Standing()
     return Verdicts(m, standing)
@@ -96,4 +94,4 @@ def oldest_shelf(now: int) -> int:
     return int(now // SHELF_NS) - RESIDENT_DAYS * 96
 
 
-__all__ = ["np", "fold", "gather", "history_of", "oldest_shelf"]
+__all__ = ["fold", "gather", "history_of", "np", "oldest_shelf"]

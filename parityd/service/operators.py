@@ -12,13 +12,15 @@ from typing import Any
 
 import msgspec
 
-from parityd.app import App
 from parityd.core import commands as core
 from parityd.core.commands import Command, Halt
+from parityd.core.instants import rfc3339
 from parityd.edges import halt as halts
 from parityd.edges.command_files import CommandFolder, to_be_left
-from parityd.edges.overrides import Accepted, Moment, Standing, Terms, judge
+from parityd.edges.commands import Accepted, Moment, Standing, Terms
+from parityd.edges.overrides import judge
 from parityd.edges.signatures import verify
+from parityd.service.workplace import App
 from parityd.store.entries import AuditDraft
 
 
@@ -58,7 +60,9 @@ class Watch:
         seen = halts.look(self.folder)
         self.errors = seen.error
         signed = self.app.settings.overrides.allowed_signers is not None
-        step = halts.step(self.state, seen, now_ns=self.app.now(), boottime_ns=self.app.boottime(), known=self.known(), by_reset_only=signed)
+        step = halts.step(
+            self.state, seen, now_ns=self.app.now(), boottime_ns=self.app.boottime(), known=self.known(), by_reset_only=signed
+        )
         changed = step.state != self.state
         self.state = step.state
         if step.raised:
@@ -99,12 +103,20 @@ class Watch:
         ladders = dict(self.app.brain.v.standing.ladders)
         latched = {name: state.latched_action for name, state in ladders.items() if state.latched_action is not None}
         ids = frozenset(v for v in self.applied.values() if v)
-        standing = Standing(known=frozenset(self.known()), latched=latched, broken_store=self.app.brain.v.standing.broken_store, applied=frozenset(self.applied), ids=ids)
+        standing = Standing(
+            known=frozenset(self.known()),
+            latched=latched,
+            broken_store=self.app.brain.v.standing.broken_store,
+            applied=frozenset(self.applied),
+            ids=ids,
+        )
         if letter.problem is not None:
             return letter.problem
         verdict = judge(letter.raw, letter.facts, folder, terms, moment, standing)
         if getattr(verdict, "code", "") == "unsigned" and letter.signature and s.allowed_signers is not None:
-            verdict = judge(letter.raw, letter.facts, folder, terms, moment, standing, signature=verify(letter.raw, letter.signature, s.allowed_signers))
+            verdict = judge(
+                letter.raw, letter.facts, folder, terms, moment, standing, signature=verify(letter.raw, letter.signature, s.allowed_signers)
+            )
         return verdict
 
     # --- in the worker's thread -----------------------------------------------------------------------------------
@@ -138,14 +150,19 @@ class Watch:
             if not done.failed:
                 if c.command == "reset":
                     self._release(c.strategy)
-                self.commands.finish(letter, "applied", "", "", now)
+                self.commands.finish(letter, "applied", "", "", rfc3339(now))
             return done
         b.extra_audit.append(
-            AuditDraft(ts_ns=now, event="override.refused", actor="operator", data={"file": letter.name, "code": verdict.code, "reason": verdict.text})
+            AuditDraft(
+                ts_ns=now,
+                event="override.refused",
+                actor="operator",
+                data={"file": letter.name, "code": verdict.code, "reason": verdict.text},
+            )
         )
         done = b.commit_extras()
         if not done.failed:
-            self.commands.finish(letter, "refused", verdict.code, verdict.text, now)
+            self.commands.finish(letter, "refused", verdict.code, verdict.text, rfc3339(now))
         return done
 
     def _release(self, scope: str) -> None:

@@ -55,7 +55,12 @@ class Reader:
             if s.book not in (None, w.book):
                 continue
             pattern = str(s.path) if s.path is not None else ""
-            if not pattern or fnmatchcase(w.path.name, pattern) or fnmatchcase(str(w.path), f"*/{pattern}") or pattern.rstrip("/").endswith(f"spool/{w.book}"):
+            if (
+                not pattern
+                or fnmatchcase(w.path.name, pattern)
+                or fnmatchcase(str(w.path), f"*/{pattern}")
+                or pattern.rstrip("/").endswith(f"spool/{w.book}")
+            ):
                 return name, Source(
                     name=name, format=s.format, strategy=s.strategy, timezone=s.timezone,
                     columns=dict(s.columns) if s.columns else None, timeframe=None,

@@ -24,7 +24,23 @@ def digest(report: dict[str, Any]) -> str:
     kept = {k: v for k, v in report.items() if k not in _VOLATILE}
     strategies = {}
     for name, s in report["strategies"].items():
-        strategies[name] = {k: v for k, v in s.items() if k not in ("level", "grade", "action", "would_be_action", "evidence", "findings", "streaks", "drift", "quality_score", "quality_grade")}
+        strategies[name] = {
+            k: v
+            for k, v in s.items()
+            if k
+            not in (
+                "level",
+                "grade",
+                "action",
+                "would_be_action",
+                "evidence",
+                "findings",
+                "streaks",
+                "drift",
+                "quality_score",
+                "quality_grade",
+            )
+        }
         strategies[name]["metrics"] = {k: v for k, v in s["metrics"].items() if k != "cumulative_drift_bps"}
     kept["strategies"] = strategies
     return hashlib.sha256(msgspec.json.encode(kept, order="sorted")).hexdigest()
@@ -39,7 +55,7 @@ class Reporter:
 
     def make(self, day: str, now: int, revision: int = 1) -> dict[str, Any]:
         b = self.brain
-        standing = {name: own for name, own in b.view.strategies.items()}
+        standing = dict(b.view.strategies)
         return day_report(b.v.m, day, now, waiting=b.facts().waiting, standing=standing, extras=b.v.extras(day, now), revision=revision)
 
     def revise(self, day: str, now: int) -> tuple[dict[str, Any], bool]:
@@ -58,8 +74,12 @@ class Reporter:
         if new:
             body = msgspec.json.format(msgspec.json.encode(report), indent=1)
             html = self.html(report)
-            c.reports.append(ReportEntry(day=day, revision=report["revision"], json=body, html=html, generated_ns=now, digest=digest(report)))
-            c.audit.append(AuditDraft(ts_ns=now, event="report.written", actor="parityd", data={"day": day, "revision": report["revision"]}))
+            c.reports.append(
+                ReportEntry(day=day, revision=report["revision"], json=body, html=html, generated_ns=now, digest=digest(report))
+            )
+            c.audit.append(
+                AuditDraft(ts_ns=now, event="report.written", actor="parityd", data={"day": day, "revision": report["revision"]})
+            )
             self.unwritten.append((day, body, html))
         return report
 

@@ -17,14 +17,23 @@ GUARD_SECONDS = 5.0
 class Schedule:
     """The check at whole intervals (:00 :15 :30 :45) and the daily report, in UTC, coalesced, never lost."""
 
-    def __init__(self, terms: Any, check: Callable[[], Awaitable[None]], report: Callable[[], Awaitable[None]], boottime: Callable[[], int], checked: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        terms: Any,
+        check: Callable[[], Awaitable[None]],
+        report: Callable[[], Awaitable[None]],
+        boottime: Callable[[], int],
+        checked: Callable[[], int],
+    ) -> None:
         self.terms, self.check, self.report = terms, check, report
         self.boottime, self.checked = boottime, checked
 
     def _built(self) -> AsyncIOScheduler:
         scheduler = AsyncIOScheduler(timezone=UTC)
         options: dict[str, Any] = {"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
-        scheduler.add_job(self.check, IntervalTrigger(seconds=self.terms.check_interval, start_date=EPOCH, timezone=UTC), id="check", **options)
+        scheduler.add_job(
+            self.check, IntervalTrigger(seconds=self.terms.check_interval, start_date=EPOCH, timezone=UTC), id="check", **options
+        )
         t = self.terms.daily_report_time
         scheduler.add_job(self.report, CronTrigger(hour=t.hour, minute=t.minute, second=t.second, timezone=UTC), id="report", **options)
         scheduler.start()

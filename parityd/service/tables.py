@@ -78,4 +78,7 @@ def status_table(document: Mapping[str, Any]) -> None:
     action_table(document["action"])
     for name, s in sorted(document["action"]["strategies"].items()):
         for o in s.get("overrides", []):
-            c.print(f"  {name}: {o['command']} by {o.get('operator') or 'a file'} since {o.get('since')} until {o.get('expires_at') or 'reset'}: {o.get('reason')}", markup=False)
+            c.print(
+                f"  {name}: {o['command']} by {o.get('operator') or 'a file'} since {o.get('since')} until {o.get('expires_at') or 'reset'}: {o.get('reason')}",
+                markup=False,
+            )

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from parityd import __version__
-from parityd.app import App
 from parityd.core.instants import DAY_NS, day_start, day_text, rfc3339
 from parityd.core.report import day_report
 from parityd.core.rows import SHELF_NS, shelf_of
+from parityd.core.summary import classes
 from parityd.core.trade_view import values, view
-from parityd.core.window import classes, settled_rows, settling
+from parityd.core.window import settled_rows, settling
+from parityd.service.workplace import App
 
 Content = dict[str, Any]
 
@@ -45,7 +46,11 @@ class DeskView:
         strategies = dict(published.get("strategies", {}))
         for name, own in shown.items():
             entry = strategies.get(name)
-            strategies[name] = {**own, **{k: entry[k] for k in ("action", "trading_enabled", "size_multiplier", "reason", "override", "overrides")}} if entry else own
+            strategies[name] = (
+                {**own, **{k: entry[k] for k in ("action", "trading_enabled", "size_multiplier", "reason", "override", "overrides")}}
+                if entry
+                else own
+            )
         published["strategies"] = strategies
         return published
 
@@ -87,7 +92,16 @@ class DeskView:
         days = (day_start(day), day_start(day) + DAY_NS - 1) if day else (-(2**62), 2**62)
         with self.app.store.reader() as reader:
             out: list[Content] = []
-            numbers = sorted({(k, n) for n in names if n in m.strategies for k in list(m.strategies[n].books.summaries) if shelf_of(days[0]) <= k <= shelf_of(days[1])}, reverse=True)
+            numbers = sorted(
+                {
+                    (k, n)
+                    for n in names
+                    if n in m.strategies
+                    for k in list(m.strategies[n].books.summaries)
+                    if shelf_of(days[0]) <= k <= shelf_of(days[1])
+                },
+                reverse=True,
+            )
             for number, name in numbers:
                 if cursor is not None and (number, name) > (at_shelf, at_strategy):
                     continue
@@ -116,7 +130,14 @@ class DeskView:
             out = []
             for r in reader.reports():
                 document = json.loads(r.json) if r.json else {}
-                out.append({"day": r.day, "revision": r.revision, "generated_at": rfc3339(r.generated_ns), "headline": document.get("headline", "")})
+                out.append(
+                    {
+                        "day": r.day,
+                        "revision": r.revision,
+                        "generated_at": rfc3339(r.generated_ns),
+                        "headline": document.get("headline", ""),
+                    }
+                )
         return sorted(out, key=lambda x: x["day"], reverse=True)
 
     def report(self, day: str) -> Content | None:

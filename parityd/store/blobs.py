@@ -101,7 +101,19 @@ def _put_part(p: Summary) -> tuple[Any, ...] | None:
     if p.latency:
         one = np.concatenate(p.latency)
         waits = pack({"latency": one}, len(one))
-    return (p.s.tobytes(), p.peak, p.peak_w, p.newest, codes, table, list(p.latest), list(p.latest.values()), waits, list(p.ccy), list(p.ccy.values()))
+    return (
+        p.s.tobytes(),
+        p.peak,
+        p.peak_w,
+        p.newest,
+        codes,
+        table,
+        list(p.latest),
+        list(p.latest.values()),
+        waits,
+        list(p.ccy),
+        list(p.ccy.values()),
+    )
 
 
 def _get_part(stored: list[Any] | None) -> Summary:

@@ -145,12 +145,16 @@ def open_writer(path: Path, now_ns: int) -> sqlite3.Connection:
     with reading(path):
         if size < 0:
             create(path, now_ns)
-        with closing(_connect(path, "ro")) as looking:  # to close a connection that cannot write changes nothing
-            _examine(looking, path, log)
         db = _connect(path, "rw")
         hold(db)
-        _set(db, path, _EVERY | _WRITER)
-        _upgrade(db, path)
+        try:
+            _examine(db, path, log)
+            _set(db, path, _EVERY | _WRITER)
+            _upgrade(db, path)
+        except BaseException:
+            if log < 0:  # there was nothing in a log that closing could take away
+                db.close()
+            raise
         _arrive(db, path)
         return db
 

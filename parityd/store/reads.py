@@ -87,10 +87,7 @@ class Reads:
 
     def names(self) -> dict[int, str]:
         """Text by code."""
-        return {
-            code: str(unseal(text), "utf-8", "surrogatepass")
-            for code, text in self._all("SELECT code, text FROM name ORDER BY code")
-        }
+        return {code: str(unseal(text), "utf-8", "surrogatepass") for code, text in self._all("SELECT code, text FROM name ORDER BY code")}
 
     def strategies(self) -> list[str]:
         """Every strategy that anything is stored of, in order of first sight."""

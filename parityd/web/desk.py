@@ -11,6 +11,8 @@ Content of `status()`, each key optional: `version instance started_at uptime_se
 `halts` (list of `{name, strategy, since}`), `commands` (list of `{strategy, command, operator, reason, expires_at, size_multiplier}`),
 `last_actions` (list, newest first, of `{ts, strategy, from, to, reason}`), `refused` (`{code: n}`).
 
+An entry of `action()` names the commands in force on it in `overrides` (a list), or in `override` (one or null); so does `default`.
+
 Content of `strategy(name)`: its entry of `action()` plus `series`, a dict of the chart series that `charts.py` names.
 
 A trade, here and in reports, each key optional: `trade_id strategy symbol side state matched_by ts day ambiguous currency

@@ -177,10 +177,10 @@ def evidence_of(drift: Any) -> dict[str, float]:
     return found
 
 
-def commands_of(override: Any) -> list[Mapping[str, Any]]:
-    """An entry's `override` as a list of commands, whether it holds none, one or several."""
-    listed = override if isinstance(override, list) else [override]
-    return [c for c in listed if isinstance(c, Mapping) and c.get("command")]
+def commands_of(entry: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The operators' commands on an entry: its list `overrides`, else its `override` (one, several or none)."""
+    given = entry.get("overrides") or entry.get("override")
+    return [c for c in (given if isinstance(given, list | tuple) else [given]) if isinstance(c, Mapping) and c.get("command")]
 
 
 def _rows(entry: Mapping[str, Any]) -> Iterable[tuple[str, tuple[str, ...], Any]]:
@@ -209,7 +209,7 @@ def _standing(entry: Mapping[str, Any]) -> Iterable[tuple[str, tuple[str, ...], 
         yield "action_level", (), ACTIONS.index(action)
         yield "trading_enabled", (), entry.get("trading_enabled", ACTIONS.index(action) < 3)
         yield "size_multiplier", (), size_of(entry)
-    for command in sorted({str(c["command"]) for c in commands_of(entry.get("override"))}):
+    for command in sorted({str(c["command"]) for c in commands_of(entry)}):
         yield "override_active", (command,), 1.0
 
 
@@ -317,7 +317,7 @@ class Metrics:
     def follow(self, action: Mapping[str, Any]) -> None:
         """Take all that belongs to strategies from the content of `parity_action.json`; what it no longer names is dropped."""
         entries = dict(action.get("strategies") or {})
-        everyone = {**(action.get("default") or {}), "override": action.get("override")}
+        everyone = {"override": action.get("override"), **(action.get("default") or {})}
         known: dict[str, tuple[list[Row], tuple[str, ...]]] = {}
         for name, entry in entries.items():
             self._keep(known, str(name), _rows(entry))

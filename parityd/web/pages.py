@@ -152,7 +152,7 @@ def _row(name: str, entry: Mapping[str, Any], published: Mapping[str, Any], now:
 
 
 def _chips(entry: Mapping[str, Any]) -> list[dict[str, str]]:
-    commands = [{"text": f"operator: {text(c.get('command'), 20)}", "style": "t2"} for c in commands_of(entry.get("override"))]
+    commands = [{"text": f"operator: {text(c.get('command'), 20)}", "style": "t2"} for c in commands_of(entry)]
     found = [
         {"text": text(f.get("code"), 30), "style": level_class(f.get("level")).replace("l", "t")} for f in listed(entry.get("findings"))
     ]
@@ -217,7 +217,7 @@ def strategy_page(seen: Seen, name: str, found: Content, trades: tuple[list[Cont
         **_frame(seen),
         name=name,
         head=sections.action_head(entry, now),
-        commands=sections.commands(commands_of(entry.get("override")), now),
+        commands=sections.commands(commands_of(entry), now),
         findings=sections.findings(entry),
         quiet="None: every measure that could be taken is within its band."
         if entry.get("evidence") == "sufficient"

@@ -126,9 +126,17 @@ def _strategy(anchor: str, name: str, entry: Mapping[str, Any], *, full: bool) -
     known = mapped(entry.get("series"))
     tables = [
         ("Worst trades, by money", sections.trades(entry.get("worst_trades"), "Worst trades"), "w"),
-        ("Best trades", sections.trades(known.get("best_trades"), "Best trades", most=10), "b"),
-        ("Missed trades: in the backtest alone", sections.trades(known.get("missed"), "Missed trades", most=25), "x"),
-        ("Unexpected trades: live alone", sections.trades(known.get("unexpected"), "Unexpected trades", most=25), "u"),
+        ("Best trades", sections.trades(entry.get("best_trades") or known.get("best_trades"), "Best trades", most=10), "b"),
+        (
+            "Missed trades: in the backtest alone",
+            sections.trades(entry.get("missed") or known.get("missed"), "Missed trades", most=25),
+            "x",
+        ),
+        (
+            "Unexpected trades: live alone",
+            sections.trades(entry.get("unexpected") or known.get("unexpected"), "Unexpected trades", most=25),
+            "u",
+        ),
     ]
     return Markup(  # noqa: S704  the template escapes
         templates().get_template("report_strategy.html").render(
@@ -159,9 +167,9 @@ def _waterfall(entry: Mapping[str, Any]) -> tuple[str, Markup]:
     live = number(pnl[-1]["live"]) if pnl else None
     start = (live + total) if live is not None else 0.0
     names = ("backtest", "live") if live is not None else ("backtest = 0", "live")
-    return f"From backtest to live, {unit}", charts.waterfall(
-        "From the backtest's P&L to live's", (names[0], start), steps, (names[1], start - total), unit
-    )
+    told = text(attribution["in"], 12) if unit == "money" and attribution.get("in") else unit
+    picture = charts.waterfall("From the backtest's P&L to live's", (names[0], start), steps, (names[1], start - total), told)
+    return f"From backtest to live, {told}", picture
 
 
 def _attribution(entry: Mapping[str, Any]) -> Table:

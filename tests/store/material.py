@@ -4,6 +4,7 @@ import hashlib
 from dataclasses import fields
 
 import numpy as np
+
 from parityd.core.columns import Bounds, DecisionColumns, FillColumns, decision_columns, fill_columns
 from parityd.core.records import Bust, Decision, Fill, Line, Mark
 from parityd.core.rows import DEAD, ROW, Rows, Shelf, blank

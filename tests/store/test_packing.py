@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from store.material import NOW, decisions, fills, rare, records, rows, same_columns, same_summary, shelf, summary
+
 from parityd.core.columns import DecisionColumns, FillColumns
 from parityd.core.records import NO_TS, Line, Mark
 from parityd.core.rows import DEAD, ROW
 from parityd.store import StoreBroken, blobs, layouts, segments
 from parityd.store.packing import SMALL, pack, seal, squeeze, unpack, unseal, unsqueeze
-
-from store.material import NOW, decisions, fills, rare, records, rows, same_columns, same_summary, shelf, summary
 
 ints = st.integers(-(2**63), 2**63 - 1)
 floats = st.floats(width=64)

@@ -4,14 +4,26 @@ import json
 
 import numpy as np
 import pytest
+from store.material import (
+    NOW,
+    SHELF,
+    decisions,
+    file,
+    fills,
+    living,
+    rare,
+    records,
+    rows,
+    same_columns,
+    same_summary,
+    shelf,
+    summary,
+)  # fmt: skip
+
 from parityd.core.chain import GENESIS, entry
 from parityd.core.index import CONFLICT, DUPLICATE, NEW, Known, Places
 from parityd.core.rows import DEAD
 from parityd.store import MEMORY, AuditDraft, Commit, FileEntry, ReportEntry, Store
-
-from store.material import (
-    NOW, SHELF, decisions, file, fills, living, rare, records, rows, same_columns, same_summary, shelf, summary,
-)  # fmt: skip
 
 
 @pytest.fixture(params=["file", "memory"])
@@ -32,7 +44,15 @@ def test_a_new_store_holds_nothing(store):
     assert store.states() == {}
     assert store.names() == {}
     assert store.files_known("live", "00" * 32) is None
-    assert [*store.identities(), *store.places(), *store.summaries(), *store.marks(), *store.audit_rows(), *store.events(), *store.records()] == []
+    assert [
+        *store.identities(),
+        *store.places(),
+        *store.summaries(),
+        *store.marks(),
+        *store.audit_rows(),
+        *store.events(),
+        *store.records(),
+    ] == []
     assert store.load_shelf("alpha", 3).n == 0
     assert store.last_audit() == (0, GENESIS)
     assert store.reports() == []
@@ -151,7 +171,8 @@ def test_identities_make_every_record_known_again(store):
         known.add(keys, contents)
     assert set(known.judge(f.key, f.content).tolist()) == {DUPLICATE}
     assert set(known.judge(f.key, f.content + np.uint64(1)).tolist()) == {CONFLICT}
-    assert set(known.judge(*(lambda c: (c.key, c.content))(fills(9, first=2000))).tolist()) == {NEW}
+    other = fills(9, first=2000)
+    assert set(known.judge(other.key, other.content).tolist()) == {NEW}
     assert sum(len(k) for k, _ in store.identities(after=1)) == 5
 
 
@@ -192,7 +213,10 @@ def test_a_shelf_comes_back_from_its_deltas(store):
 
 
 def test_many_shelves_of_many_strategies_in_one_commit_come_back_each(store):
-    made = {(f"s{k % 7}", k // 7): shelf(n, seed=k, first=1 + k * 5000) for k, n in enumerate([1, 3, 63, 64, 65, 700, 4096, 5000, 2, 0, 12, 90, 5, 5])}
+    made = {
+        (f"s{k % 7}", k // 7): shelf(n, seed=k, first=1 + k * 5000)
+        for k, n in enumerate([1, 3, 63, 64, 65, 700, 4096, 5000, 2, 0, 12, 90, 5, 5])
+    }
     store.commit(Commit(shelves=[(s, k, *x.delta()) for (s, k), x in made.items()]))
     for (s, k), x in made.items():
         assert living(store.load_shelf(s, k)) == living(x)
@@ -268,7 +292,9 @@ def test_places_say_where_a_name_lies_now(store):
 
 def test_summaries_and_ledgers_are_replaced(store):
     a, b = summary(30), summary(3, seed=2)
-    store.commit(Commit(summaries=[("alpha", 1, b), ("alpha", 2, b), ("beta", 1, b)], ledgers=[("alpha", 5, 1, b"x"), ("alpha", 4, 9, b"y")]))
+    store.commit(
+        Commit(summaries=[("alpha", 1, b), ("alpha", 2, b), ("beta", 1, b)], ledgers=[("alpha", 5, 1, b"x"), ("alpha", 4, 9, b"y")])
+    )
     store.commit(Commit(summaries=[("alpha", 1, a)], ledgers=[("alpha", 5, 1, b"z" * 300)]))
     (s1, n1, got), (s2, n2, _) = store.summaries("alpha")
     assert (s1, n1, s2, n2) == ("alpha", 1, "alpha", 2)
@@ -290,8 +316,16 @@ def test_marks_are_appended_and_may_be_joined(store):
 
 
 def test_what_is_forgotten_leaves_the_entry_of_its_file(store):
-    store.commit(Commit(files=[file("old"), file("new", first_ts=NOW + 10**12, last_ts=NOW + 2 * 10**12, records=records(fills(3, first=9)))]))
-    store.commit(Commit(shelves=[("alpha", 1, *shelf().delta()), ("alpha", 5, *shelf(first=99).delta())], summaries=[("alpha", 1, summary())], ledgers=[("alpha", 0, 1, b"")]))
+    store.commit(
+        Commit(files=[file("old"), file("new", first_ts=NOW + 10**12, last_ts=NOW + 2 * 10**12, records=records(fills(3, first=9)))])
+    )
+    store.commit(
+        Commit(
+            shelves=[("alpha", 1, *shelf().delta()), ("alpha", 5, *shelf(first=99).delta())],
+            summaries=[("alpha", 1, summary())],
+            ledgers=[("alpha", 0, 1, b"")],
+        )
+    )
     assert store.forget(NOW + 10**11, 5) == 1
     assert [f.name for f in store.files()] == ["old", "new"]
     assert [f is not None for _, f, *_ in store.records()] == [False, True]
@@ -322,7 +356,16 @@ def test_more_entries_than_a_page_come_in_order(store):
 
 
 def test_nothing_that_is_said_stops_an_audit_entry(store):
-    odd = {"nan": float("nan"), "n": np.float64(1.5), "i": np.int64(3), "b": np.True_, 5: (1, 2), "x": object, "t": "\ud800", "s": {"b", "a"}}
+    odd = {
+        "nan": float("nan"),
+        "n": np.float64(1.5),
+        "i": np.int64(3),
+        "b": np.True_,
+        5: (1, 2),
+        "x": object,
+        "t": "\ud800",
+        "s": {"b", "a"},
+    }
     (row,) = store.commit(Commit(audit=[draft(data=odd)]))
     assert json.loads(json.dumps(row)) == row
     assert next(store.audit_rows()) == row
@@ -343,7 +386,9 @@ def test_a_new_store_goes_on_after_the_trail_of_an_old_one(store):
 def test_a_commit_that_fails_leaves_nothing_and_the_trail_unbroken(store):
     store.commit(Commit(names=[(1, "a")], audit=[draft("start")]))
     with pytest.raises(Exception, match="UNIQUE"):
-        store.commit(Commit(names=[(1, "b")], audit=[draft("lost")], files=[file("x")], shelves=[("new", 1, *shelf().delta())], states={"k": b"v"}))
+        store.commit(
+            Commit(names=[(1, "b")], audit=[draft("lost")], files=[file("x")], shelves=[("new", 1, *shelf().delta())], states={"k": b"v"})
+        )
     assert store.names() == {1: "a"}
     assert store.files() == []
     assert store.strategies() == []

@@ -139,6 +139,14 @@ def test_unknown_strategies_obey_the_default_and_commands_for_all_are_seen():
     metrics.follow({"strategies": {}, "default": stop, "override": {"command": "HALT"}})
     assert value(metrics, "action_level", strategy="*") == 4 and value(metrics, "trading_enabled", strategy="*") == 0
     assert value(metrics, "override_active", strategy="*", command="HALT") == 1
+    metrics.follow(
+        {"strategies": {}, "default": {**stop, "override": None, "overrides": [{"command": "force_disable"}, {"command": "reduce_size"}]}}
+    )
+    assert (
+        value(metrics, "override_active", strategy="*", command="force_disable")
+        == value(metrics, "override_active", strategy="*", command="reduce_size")
+        == 1
+    )
     metrics.follow({"strategies": {}, "default": {"action": "CONTINUE"}})
     assert value(metrics, "action_level", strategy="*") == 0 and value(metrics, "size_multiplier", strategy="*") == 1
     assert value(metrics, "override_active", strategy="*", command="HALT") is None

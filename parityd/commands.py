@@ -11,6 +11,7 @@ from parityd.core.instants import DAY_NS, day_start, day_text
 from parityd.edges import clock
 from parityd.edges.audit import Tail, verify
 from parityd.edges.lock import LockedError, holder
+from parityd.problem import Problem
 from parityd.settings import Settings
 from parityd.store.connect import open_reader
 from parityd.store.reads import Reads
@@ -41,8 +42,6 @@ def _operators(app: App) -> None:
 
 def report(settings: Settings, day: str) -> dict[str, Any]:
     """The day's report: written where no daemon runs, else computed from a copy of the state and printed only."""
-    from parityd.cli import Problem
-
     day = day or day_text(clock.now() - DAY_NS)
     try:
         day_start(day)
@@ -69,11 +68,9 @@ def printed(settings: Settings, day: str) -> dict[str, Any]:
     from urllib.error import URLError
     from urllib.request import urlopen
 
-    from parityd.cli import Problem
-
     url = f"http://{settings.http.host}:{settings.http.port}/api/v1/reports/{day}"
     try:
-        with urlopen(url, timeout=60) as answer:  # noqa: S310  the daemon's own address
+        with urlopen(url, timeout=60) as answer:
             document: dict[str, Any] = json.loads(answer.read())
             return document
     except (URLError, OSError, ValueError):
@@ -102,7 +99,7 @@ def status(settings: Settings) -> dict[str, Any]:
     if pid is not None:
         out["daemon"] = {"pid": pid}
         try:
-            with urlopen(f"http://{settings.http.host}:{settings.http.port}/api/v1/status", timeout=5) as answer:  # noqa: S310
+            with urlopen(f"http://{settings.http.host}:{settings.http.port}/api/v1/status", timeout=5) as answer:
                 out["daemon"] |= json.loads(answer.read())
         except (URLError, OSError, ValueError) as e:
             out["daemon"]["http"] = str(e)
@@ -114,7 +111,7 @@ def status(settings: Settings) -> dict[str, Any]:
 
 
 def verify_audit(settings: Settings) -> str:
-    """"" where the chain is whole, else what is broken and where. Beside a running daemon an export may be under way: looked at again."""
+    """Empty where the chain is whole, else what is broken and where. Beside a running daemon an export may be under way: looked at again."""
     for attempt in range(3):
         broken = verify(settings.data_dir / "audit", _tail(settings))
         if broken is None:

@@ -1,0 +1,288 @@
+"""The stream of trades that the drift detectors read: settled matched trades in order of (trade time, name of the backtest's execution).
+
+1. Taken up to the frontier, the time up to which all that can settle has settled; suspect, suppressed and unmatched trades are not of it.
+2. Each shelf's trades are remembered by a hash. A shelf that no longer holds what was taken of it sends the stream back before it: to a snapshot of
+   the last days, else to the start of an epoch. Hence what the detectors know is a function of the set of trades, not of arrival or batches.
+3. An epoch begins with the first trade, after a favourable alarm, and with the first trade 7 days after the last adverse alarm of the epoch.
+4. The horizon of an epoch is the count of matched trades of the 30 UTC days before the day it begins on, at least 1,000.
+5. Price differences and slippages are taken to 1e-9 bps: the last bits of a sum depend on the order in which its fills came.
+"""
+
+from hashlib import blake2b
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from parityd.core.books import Books
+from parityd.core.drift import MIN_HORIZON, Detectors
+from parityd.core.drift_alarms import Raised, latch_of
+from parityd.core.drift_sides import TradeSide
+from parityd.core.records import NO_TS
+from parityd.core.rows import SHELF_NS, SLIP_ALONE, SUPPRESSED, SUSPECT, shelf_of
+from parityd.core.summary import ID, TIMED, ShelfSummary, classes
+
+A_DAY, KEPT_DAYS, HORIZON_DAYS = 96, 33, 30
+DAY_NS = A_DAY * SHELF_NS
+SNAPSHOTS = 4
+_SAME = 1e-6
+
+TRADE = np.dtype([("t", "i8"), ("key", "u8"), ("d", "f8"), ("slip", "f8")])
+Trades = NDArray[np.void]
+Place = tuple[int, int]  # (trade time, key): exclusive, the last trade taken
+
+
+class Seen(msgspec.Struct, array_like=True, frozen=True):
+    """What was taken of a shelf: how many, their hash, the sum of their d."""
+
+    count: int
+    print: bytes
+    total: float
+
+
+NOT_SEEN = Seen(0, blake2b(b"", digest_size=8).digest(), 0.0)
+
+
+class Start(msgspec.Struct, array_like=True, frozen=True):
+    """The first trade of an epoch."""
+
+    t: int
+    key: int
+    epoch: int
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """The stream as it was at the end of a day."""
+
+    head: Place
+    side: dict[str, Any]
+    days: list[list[int]]
+
+
+class TradeStream:
+    """Feeds the trade side of `detectors`; `raised` is shared with the other side."""
+
+    def __init__(self, detectors: Detectors, raised: list[Raised], line: int = NO_TS) -> None:
+        self.detectors, self.raised = detectors, raised
+        self.seen: dict[int, Seen] = {}
+        self.days: list[list[int]] = []  # (UTC day, trades) of the epoch
+        self.begin(line, detectors.trades.epoch)
+
+    def begin(self, line: int, epoch: int) -> None:
+        """Forget all trades and begin an epoch with the first one at or after the line."""
+        self.line = line
+        self.head: Place = (max(line, -(2**62)) - 1, 0)
+        self.starts = [Start(self.head[0] + 1, 0, epoch)]
+        self.seen.clear()
+        self.days = []
+        self.detectors.trades = blank_trades(self.detectors.strategy, epoch)
+        self._snapshots: list[Snapshot] = []
+        self._looked: dict[int, ShelfSummary] = {}
+        self._counts: dict[int, int] = {}
+        self._restored = False
+
+    def follow(self, books: Books, frontier: int) -> bool:
+        """Take what is settled up to the frontier; whether the detectors know anything new."""
+        frontier = max(frontier, self.head[0])
+        wrong = self._wrong(books, frontier)
+        if wrong is not None:
+            self._rewind(books, wrong, frontier)
+        fresh = [self._trades(books, number, frontier) for number in self._numbers(books, shelf_of(self.head[0]), shelf_of(frontier))]
+        fresh = [part for part in (p[_after(p, self.head)] for p in fresh) if len(part)]
+        if fresh:
+            self._take(books, np.concatenate(fresh))
+        return bool(fresh) or wrong is not None
+
+    def _numbers(self, books: Books, low: int, high: int) -> list[int]:
+        """Shelves low..high that have rows, in order."""
+        if high - low < len(books.summaries):
+            return [k for k in range(low, high + 1) if k in books.summaries]
+        return sorted(k for k in books.summaries if low <= k <= high)
+
+    def _trades(self, books: Books, number: int, frontier: int) -> Trades:
+        r = books.shelf(number).rows
+        by_id, timed, _, _ = classes(r)
+        good = (by_id | timed) & ((r["flags"] & (SUSPECT | SUPPRESSED)) == 0) & np.isfinite(r["d"])
+        r = r[good & (r["t"] <= frontier) & (r["t"] >= self.line)]
+        out = np.zeros(len(r), TRADE)
+        out["t"], out["key"] = r["t"], r["bkey"]
+        out["d"] = np.rint(r["d"] * 1e9) / 1e9 + 0.0
+        out["slip"] = np.rint(np.where((r["flags"] & SLIP_ALONE) != 0, r["slip"] / r["x"] * 1e4, np.nan) * 1e9) / 1e9 + 0.0
+        ordered: Trades = out[np.lexsort((out["key"], out["t"]))]
+        return ordered
+
+    # --- what changed ---------------------------------------------------------------------------------------------
+
+    def _wrong(self, books: Books, frontier: int) -> int | None:
+        """The oldest shelf that no longer holds what was taken of it."""
+        last = shelf_of(self.head[0])
+        wrong: int | None = None
+        for number in self._numbers(books, self._oldest(), last) if self.seen else []:
+            summary = books.summaries[number]
+            if self._looked.get(number) is summary:
+                continue
+            if not (self._restored and number < last and self._alike(number, summary)):
+                now, before = _taken(self._trades(books, number, frontier), self.head), self.seen.get(number, NOT_SEEN)
+                if (now.count, now.print) != (before.count, before.print):
+                    wrong = number
+                    break
+            self._looked[number] = summary
+        self._restored = False
+        return wrong
+
+    def _oldest(self) -> int:
+        """The oldest shelf that is still watched: of the epoch, or of the last 33 days."""
+        return min(shelf_of(self.starts[-1].t), shelf_of(self.head[0]) - KEPT_DAYS * A_DAY)
+
+    def _alike(self, number: int, summary: ShelfSummary) -> bool:
+        """By sums alone: after a restart nothing is read that did not change."""
+        before = self.seen.get(number, NOT_SEEN)
+        n, total = (sum(summary.parts[k][name] for k in (ID, TIMED)) for name in ("n", "d"))
+        return n == before.count and abs(total - before.total) <= _SAME * (1.0 + abs(total))
+
+    def _rewind(self, books: Books, number: int, frontier: int) -> None:
+        """Back to before this shelf."""
+        target = number * SHELF_NS
+        starts = [one for one in self.starts if one.t < target] or self.starts[:1]
+        self._snapshots = [one for one in self._snapshots if one.head[0] < target]
+        last = starts[-1]
+        if self._snapshots and self._snapshots[-1].head >= (last.t, last.key):
+            kept = self._snapshots[-1]
+            self.head, self.days = kept.head, [list(d) for d in kept.days]
+            self.detectors.trades = TradeSide.restore(self.detectors.strategy, kept.side)
+            self.starts = starts
+        else:
+            self.head, self.days = (last.t, max(0, last.key - 1)), []
+            self.detectors.trades = blank_trades(self.detectors.strategy, last.epoch)
+            self.starts = starts[:-1] or starts
+        self.raised[:] = [one for one in self.raised if one.side != "trades" or (one.at, one.alarm.key) <= self.head]
+        shelf = shelf_of(self.head[0])
+        self.seen = {k: v for k, v in self.seen.items() if k < shelf}
+        self._looked = {k: v for k, v in self._looked.items() if k < shelf}
+        self._counts.clear()
+        if shelf in books.summaries:
+            self._remember(books, shelf, frontier)
+
+    def _remember(self, books: Books, number: int, frontier: int) -> None:
+        taken = _taken(self._trades(books, number, frontier), self.head)
+        if taken.count:
+            self.seen[number] = taken
+            self._looked[number] = books.summaries[number]
+
+    # --- what is new ----------------------------------------------------------------------------------------------
+
+    def _take(self, books: Books, trades: Trades) -> None:
+        days = trades["t"] // DAY_NS
+        last = int(days[-1])
+        cuts = np.flatnonzero(np.diff(days)) + 1
+        for piece in np.split(trades, cuts):
+            day = int(piece["t"][0]) // DAY_NS
+            if day > last - SNAPSHOTS and day > self.head[0] // DAY_NS and len(self.detectors.trades.price.ranks):
+                kept = Snapshot(self.head, self.detectors.trades.state(), [list(d) for d in self.days])
+                self._snapshots = [*self._snapshots, kept][-SNAPSHOTS:]
+            self._take_day(books, piece, day)
+        for number in np.unique(trades["t"] // SHELF_NS).tolist():
+            mine = trades[trades["t"] // SHELF_NS == number]
+            if number in self.seen:
+                self._remember(books, number, int(trades["t"][-1]))
+            else:
+                self.seen[number] = _taken(mine, self.head)
+                self._looked[number] = books.summaries[number]
+        oldest = self._oldest()
+        if min(self.seen) < oldest:
+            self.seen = {k: v for k, v in self.seen.items() if k >= oldest}
+            self._looked = {k: v for k, v in self._looked.items() if k >= oldest}
+
+    def _take_day(self, books: Books, trades: Trades, day: int) -> None:
+        """Trades of one UTC day; the latch of an alarm that they raise ends after it."""
+        end = latch_of(self.raised, "trades", self.detectors.trades.epoch)
+        if end is not None and int(trades["t"][-1]) >= end:
+            cut = int(np.searchsorted(trades["t"], end))
+            if cut:
+                self._step(books, trades[:cut], day)
+            self.detectors.trades = blank_trades(self.detectors.strategy, self.detectors.trades.epoch + 1)
+            trades = trades[cut:]
+        self._step(books, trades, day)
+
+    def _step(self, books: Books, trades: Trades, day: int) -> None:
+        side, horizon = self.detectors.trades, self.horizon(books, day)
+        epoch, before = side.epoch, len(side.price.ranks)
+        if not before:
+            slips = bool(np.isfinite(trades["slip"][0]))
+            self.detectors.trades = TradeSide(self.detectors.strategy, epoch=epoch, horizon=horizon, with_slippage=slips, normalised=False)
+        for alarm in self.detectors.step_trades(trades["key"], trades["d"], trades["slip"], horizon=float(horizon)):
+            at, changed = (_time_of(books, key, trades) for key in (alarm.key, alarm.change_key))
+            self.raised.append(Raised(side="trades", at=at, changed_at=changed, alarm=alarm))
+        self.detectors.past.clear()
+        self._count(trades, day, epoch, before)
+        self.head = (int(trades["t"][-1]), int(trades["key"][-1]))
+
+    def _count(self, trades: Trades, day: int, epoch: int, before: int) -> None:
+        side = self.detectors.trades
+        now = len(side.price.ranks)
+        if side.epoch != epoch or not before:
+            first = trades[len(trades) - now]
+            self.starts = [*self.starts, Start(int(first["t"]), int(first["key"]), side.epoch)]
+            self.days, before = [], 0
+        if now > before:
+            if self.days and self.days[-1][0] == day:
+                self.days[-1][1] += now - before
+            else:
+                self.days.append([day, now - before])
+
+    def horizon(self, books: Books, day: int) -> int:
+        """Matched trades of the 30 UTC days before this one, at least 1,000."""
+        for k in range(day - HORIZON_DAYS, day):
+            if k not in self._counts:
+                shelves = [books.summaries.get(n) for n in range(k * A_DAY, (k + 1) * A_DAY)]
+                self._counts[k] = int(sum(x.parts[kind]["n"] for x in shelves if x is not None for kind in (ID, TIMED)))
+        return max(MIN_HORIZON, sum(self._counts[k] for k in range(day - HORIZON_DAYS, day)))
+
+    # --- what is kept ---------------------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        """All but the snapshots, in plain types."""
+        side = self.detectors.trades
+        return {
+            "line": self.line,
+            "head": self.head,
+            "starts": msgspec.to_builtins(self.starts),
+            "days": self.days,
+            "seen": [[k, v.count, v.print, v.total] for k, v in self.seen.items()],
+            "epoch": side.epoch,
+            "side": side.state() if len(side.price.ranks) else None,
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Take over what `state` gave."""
+        self.begin(state["line"], state["epoch"])
+        self.head = (state["head"][0], state["head"][1])
+        self.starts = msgspec.convert(state["starts"], list[Start])
+        self.days = [list(d) for d in state["days"]]
+        self.seen = {k: Seen(n, p, total) for k, n, p, total in state["seen"]}
+        if state["side"] is not None:
+            self.detectors.trades = TradeSide.restore(self.detectors.strategy, state["side"])
+        self._restored = True
+
+
+def blank_trades(strategy: str, epoch: int) -> TradeSide:
+    """A side that has seen nothing; its first trade says what it measures."""
+    return TradeSide(strategy, epoch=epoch, horizon=MIN_HORIZON, with_slippage=False, normalised=False)
+
+
+def _after(trades: Trades, head: Place) -> NDArray[np.bool_]:
+    return np.asarray((trades["t"] > head[0]) | ((trades["t"] == head[0]) & (trades["key"] > np.uint64(head[1]))))
+
+
+def _taken(trades: Trades, head: Place) -> Seen:
+    own = trades[~_after(trades, head)]
+    return Seen(len(own), blake2b(own.tobytes(), digest_size=8).digest(), float(own["d"].sum()))
+
+
+def _time_of(books: Books, key: int, trades: Trades) -> int:
+    here = np.flatnonzero(trades["key"] == np.uint64(key))
+    if len(here):
+        return int(trades["t"][here[0]])
+    found = books.locate(key)
+    return NO_TS if found is None else int(found[0].view["t"][found[1]])

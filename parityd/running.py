@@ -1,0 +1,38 @@
+"""`parityd run`: the configuration becomes a running daemon, and its end an exit status."""
+
+import faulthandler
+import sys
+from pathlib import Path
+
+import uvloop
+
+from parityd.app import built
+from parityd.edges import clock
+from parityd.edges.log import configure
+from parityd.service.daemon import Daemon
+from parityd.settings import Settings
+from parityd.web.server import PortTakenError
+
+
+def main(settings: Settings, config: Path | None) -> int:
+    """`parityd run`."""
+    faulthandler.enable()
+    log, sink = configure(settings.log.format, settings.log.level, clock.boottime)
+    try:
+        with built(settings, command="run") as app:
+
+            async def go() -> None:
+                await Daemon(app, config, log).serve()
+
+            uvloop.run(go())
+    except PortTakenError as e:
+        sys.stderr.write(f"parityd: {e}\n")
+        return 3
+    except BaseExceptionGroup as group_:
+        for one in group_.exceptions:
+            log.error("service.died", error=f"{type(one).__name__}: {one}")
+        sink.close()
+        raise
+    finally:
+        sink.close()
+    return 0
