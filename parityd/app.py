@@ -52,9 +52,14 @@ def folders(data_dir: Path) -> None:
 
 @contextmanager
 def built(
-    settings: Settings, *, command: str, now: Callable[[], int] | None = None, boottime: Callable[[], int] = clock.boottime
+    settings: Settings,
+    *,
+    command: str,
+    now: Callable[[], int] | None = None,
+    boottime: Callable[[], int] = clock.boottime,
+    evaluation: Callable[[], int] | None = None,
 ) -> Iterator[App]:
-    """Lock the folder, open the store, fold the state. Closes everything again."""
+    """Lock the folder, open the store, fold the state. Closes everything again. `evaluation`: the clock of judgement, where it is not `now`."""
     wall = now or clock.now
     with ExitStack() as stack:
         data_dir = settings.data_dir
@@ -76,7 +81,8 @@ def built(
             settings.sources, round(limits.future * 1e9),
         )  # fmt: skip
         boot_id = clock.boot_id()
-        brain = Brain(settings, store, spool, reader, wall, boottime, boot_id)
+        brain = Brain(settings, store, spool, reader, evaluation or wall, boottime, boot_id)
+        brain.wall = wall
         standing = brain.v.standing
         if broken:
             standing.broken_store = True

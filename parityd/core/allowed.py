@@ -48,12 +48,24 @@ def settle(s: Strategy, parameters: Parameters) -> bool:
     if not scales and not memory.scales:
         return False
     first = shelf_of(min(step[0][0] for step in (scales, memory.scales) if step))
-    starts = [number for number in s.books.dirty if number >= first]
+    starts = [max(number, first) for number in s.books.dirty]  # a late one from before changes the position that was carried in
+    if memory.cut.opened != memory.watch.opened:
+        memory.cut.opened = dict(memory.watch.opened)
+        starts.append(first)
     differs = first_difference(memory.scales, scales, memory.publications.floor)
     if differs is not None:
         starts.append(shelf_of(differs))
     memory.scales = scales
-    return bool(starts) and _redo(s, scales, min(starts))
+    return bool(starts) and not _whole(s, scales, min(starts)) and _redo(s, scales, min(starts))
+
+
+def _whole(s: Strategy, scales: Scales, start: int) -> bool:
+    """Whether nothing is lacking as a shelf begins, nothing was taken since, and nothing is scaled from there on."""
+    t = start * SHELF_NS
+    if any(size < 1 for size in (scale_at(scales, t), *(size for at, size in scales if at > t))):
+        return False
+    cut = s.memory.cut
+    return not any(cut.lacking(sym, start) or max(table, default=start - 1) >= start for sym, table in cut.shelves.items())
 
 
 def _redo(s: Strategy, scales: Scales, start: int) -> bool:

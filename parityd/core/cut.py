@@ -27,9 +27,10 @@ class ShelfCut(msgspec.Struct):
 
 
 class Cut(msgspec.Struct):
-    """All cuts of one strategy, by symbol, then shelf."""
+    """All cuts of one strategy, by symbol, then shelf; `opened`: the opening positions that they were made with."""
 
     shelves: dict[int, dict[int, ShelfCut]] = msgspec.field(default_factory=dict)
+    opened: dict[int, int] = msgspec.field(default_factory=dict)
 
     def lacking(self, sym: int, before: int) -> int:
         """What the allowed position lacks as a shelf begins."""

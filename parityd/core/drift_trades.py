@@ -233,11 +233,16 @@ class TradeStream:
 
     def horizon(self, books: Books, day: int) -> int:
         """Matched trades of the 30 UTC days before this one, at least 1,000."""
+        total = 0
         for k in range(day - HORIZON_DAYS, day):
-            if k not in self._counts:
+            count = self._counts.get(k)
+            if count is None:
                 shelves = [books.summaries.get(n) for n in range(k * A_DAY, (k + 1) * A_DAY)]
-                self._counts[k] = int(sum(x.parts[kind]["n"] for x in shelves if x is not None for kind in (ID, TIMED)))
-        return max(MIN_HORIZON, sum(self._counts[k] for k in range(day - HORIZON_DAYS, day)))
+                count = int(sum(x.parts[kind]["n"] for x in shelves if x is not None for kind in (ID, TIMED)))
+                if k < self.head[0] // DAY_NS:
+                    self._counts[k] = count
+            total += count
+        return max(MIN_HORIZON, total)
 
     # --- what is kept ---------------------------------------------------------------------------------------------
 

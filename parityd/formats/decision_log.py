@@ -18,7 +18,7 @@ from parityd.core.columns import STRATEGY_NAME, Block, block
 from parityd.core.instants import rfc3339
 from parityd.core.records import BACKTEST, NAN, Decision, Fill, Heartbeat, Native, Refusal, Run
 from parityd.formats.documents import opened, raw_text, sliced, text_of, value
-from parityd.formats.fields import Unfit, amount, as_number, flag, need, need_instant, side, text
+from parityd.formats.fields import Unfit, amount, as_number, flag, given, need, need_instant, side, text
 from parityd.formats.lines import Long, chunks
 from parityd.formats.port import Context, Part, Sample, Unreadable
 from parityd.formats.rows import finished
@@ -109,8 +109,8 @@ def decision(row: Mapping[str, Any], head: Head, context: Context) -> Decision:
     filled = flag(done, "filled") is True and action != "hold"
     quantity = amount(chosen, "quantity")
     if filled:
-        given = amount(done, "filled_quantity")
-        quantity = given if given == given else quantity  # noqa: PLR0124  # NaN is absent
+        done_quantity = amount(done, "filled_quantity")
+        quantity = done_quantity if given(done_quantity) else quantity
     elif quantity == 0:
         quantity = NAN
     said = text(chosen, "side").strip().lower() or text(done, "side").strip().lower()

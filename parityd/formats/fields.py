@@ -30,6 +30,11 @@ class Unfit(Exception):  # noqa: N818  # says what the row is
         self.reason = reason
 
 
+def given(v: float) -> bool:
+    """Whether a number is there."""
+    return not math.isnan(v)
+
+
 def text(row: Row, name: str) -> str:
     """A text, "" where absent; a number is its digits."""
     v = row.get(name)

@@ -23,7 +23,7 @@ from parityd.core.columns import Block, block
 from parityd.core.instants import rfc3339
 from parityd.core.records import BACKTEST, NAN, Decision, Fill, Funding, Heartbeat, Native, Order, Refusal, Run
 from parityd.formats.documents import document, raw_text, sliced, value
-from parityd.formats.fields import Unfit, flag, instant, need, need_number, number, side, text
+from parityd.formats.fields import Unfit, flag, given, instant, need, need_number, number, side, text
 from parityd.formats.port import Context, Part, Sample, Unreadable, strategy_of
 from parityd.formats.rows import converted, finished
 
@@ -149,10 +149,19 @@ def _simulated(trade: Row, strategy: str, run_id: str) -> list[Native]:
         ratio = number(trade, "fee_open" if entry else "fee_close")
         made.append(
             Decision(
-                ts=rfc3339(instant("order_filled_timestamp", when, unit=MILLI)), strategy=strategy, symbol=pair,
-                action=side(order, "ft_order_side"), quantity=quantity, price=price, fee=ratio * price * quantity if ratio == ratio else NAN,  # noqa: PLR0124
-                filled=True, currency=quote_of(pair), reason=text(order, "ft_order_tag"), trade_id=f"{pair}@{opened // MILLI}#{k}", run_id=run_id,
-            )  # fmt: skip
+                ts=rfc3339(instant("order_filled_timestamp", when, unit=MILLI)),
+                strategy=strategy,
+                symbol=pair,
+                action=side(order, "ft_order_side"),
+                quantity=quantity,
+                price=price,
+                fee=ratio * price * quantity if given(ratio) else NAN,
+                filled=True,
+                currency=quote_of(pair),
+                reason=text(order, "ft_order_tag"),
+                trade_id=f"{pair}@{opened // MILLI}#{k}",
+                run_id=run_id,
+            )
         )
     return [*made, *_funding(trade, strategy, pair, f"{pair}@{opened // MILLI}")]
 
@@ -173,10 +182,10 @@ def _from_trade(trade: Row, opened: int) -> list[dict[str, Any]]:
 
 
 def _funding(trade: Row, strategy: str, pair: str, name: str) -> list[Native]:
-    """freqtrade counts funding received as positive; it is told with the close of its trade."""
+    """Funding received is positive there and negative here; it is told with the close of its trade."""
     amount = number(trade, "funding_fees")
     closed = trade.get("close_timestamp") or trade.get("close_date")
-    if not amount or amount != amount or closed is None or flag(trade, "is_open"):  # noqa: PLR0124
+    if not amount or not given(amount) or closed is None or flag(trade, "is_open"):
         return []
     ts = rfc3339(_ms(instant("close_timestamp", closed)))
     return [Funding(ts=ts, strategy=strategy, symbol=pair, amount=-amount, currency=quote_of(pair), funding_id=name)]
@@ -194,7 +203,7 @@ class Owner:
     timeframe: int
 
 
-def _owner(trade: Row, context: Context) -> Owner:
+def owner_of(trade: Row, context: Context) -> Owner:
     strategy = text(trade, "strategy") or context.strategy
     if not strategy:
         raise Unfit("missing_field", "the trade names no strategy: set [sources.<name>] strategy")
@@ -242,10 +251,10 @@ def _fee(order: Row, trade: Row, entry: bool, notional: float, pair: str) -> dic
     if taken > 0:
         return {"fee": taken, "fee_currency": pair.partition("/")[0]}
     ratio = number(trade, "fee_open" if entry else "fee_close")
-    return {"fee": ratio * notional, "fee_currency": quote_of(pair)} if ratio == ratio else {}  # noqa: PLR0124
+    return {"fee": ratio * notional, "fee_currency": quote_of(pair)} if given(ratio) else {}
 
 
-def _orders(trade: Row, orders: list[Any], owner: Owner) -> Iterator[Native]:
+def orders_of(trade: Row, orders: list[Any], owner: Owner) -> Iterator[Native]:
     """All orders of a trade, in order; which is the first entry and the last exit is known only here."""
     way = "sell" if flag(trade, "is_short") else "buy"
     filled = [o for o in orders if isinstance(o, Mapping) and number(o, "filled") > 0]
@@ -262,12 +271,14 @@ def _orders(trade: Row, orders: list[Any], owner: Owner) -> Iterator[Native]:
 
 def read_trades(part: Part, context: Context) -> Iterator[Block]:
     """Trades as `/api/v1/trades`, `show-trades --print-json` or `Trade.to_json` write them."""
-    unnamed = context.strategy is None
+    seen = False
 
     def take(trade: Row) -> list[Native]:
-        if unnamed and not text(trade, "strategy"):
-            strategy_of(context)  # says which key is missing
+        nonlocal seen
+        if not seen and not text(trade, "strategy"):
+            strategy_of(context)  # says which key is missing, before anything is taken
+        seen = True
         orders = trade.get("orders")
-        return list(_orders(trade, orders if isinstance(orders, list) else [], _owner(trade, context)))
+        return list(orders_of(trade, orders if isinstance(orders, list) else [], owner_of(trade, context)))
 
     return converted(part, context, take, inside="trades")

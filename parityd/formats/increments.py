@@ -89,4 +89,3 @@ def charged(fill: Fill, fees: dict[str, float]) -> Iterator[Fill]:
     for currency, amount in sorted(fees.items()):
         share = fill.quantity / len(fees)
         yield msgspec.structs.replace(fill, fill_id=f"{fill.fill_id}#{currency}", quantity=share, fee=amount, fee_currency=currency)
-

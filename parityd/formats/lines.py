@@ -58,6 +58,11 @@ class Chunk:
             if line and not line.isspace():
                 yield i, line
 
+    def text(self, line: int) -> str:
+        """A line as a refusal shows it."""
+        at = line - self.first
+        return shown(self.data[int(self.ends[at - 1]) + 1 if at else 0 : int(self.ends[at])])
+
     def explain(self, refusals: Iterable[Refusal]) -> list[Refusal]:
         """The refusals in order of line, each with the text that it is about."""
         found = sorted(refusals, key=lambda r: r.line)

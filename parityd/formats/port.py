@@ -112,7 +112,7 @@ class Sample:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Format:
     """One format: how it is recognised and how it is read. `tables`: what it needs of an SQLite file; `companion`: whether a neighbour in
-    a zip belongs to it and holds no records.
+    a zip belongs to it and holds no records; `anonymous`: it names no strategy, so its source must.
     """
 
     name: str
@@ -120,6 +120,7 @@ class Format:
     read: Callable[[Part, Context], Iterator[Block]]
     tables: tuple[str, ...] = ()
     companion: Callable[[str], bool] | None = None
+    anonymous: bool = False
 
 
 def strategy_of(context: Context) -> str:

@@ -19,7 +19,7 @@ from parityd.core.records import Refusal
 from parityd.formats.containers import parts
 from parityd.formats.documents import document, raw_text
 from parityd.formats.lines import Chunk, chunks, shown
-from parityd.formats.port import Context, Format, Part, Unreadable
+from parityd.formats.port import Context, Format, Part, Unreadable, strategy_of
 from parityd.formats.table import TABLES, recognised
 
 _PIECE = 1 << 20
@@ -33,7 +33,10 @@ def _chosen(handle: BinaryIO, context: Context, closing: ExitStack) -> list[tupl
         if not part.open().read(1):
             continue
         numbered = replace(part, first=first)
-        chosen.append(recognised(numbered, context))
+        known = recognised(numbered, context)
+        if known[1] is not None and known[1].anonymous:
+            strategy_of(context)
+        chosen.append(known)
         first += extent(numbered) if len(found) > 1 else 0
     if chosen and all(f is None for _, f in chosen):
         part = chosen[0][0]

@@ -16,7 +16,7 @@ from parityd.core.records import Native, Refusal
 from parityd.formats import cells
 from parityd.formats.documents import document, raw_text, sliced, value
 from parityd.formats.fields import Unfit
-from parityd.formats.lines import Chunk, Long, chunks, cut
+from parityd.formats.lines import Long, chunks, cut
 from parityd.formats.port import Context, Part
 
 BATCH = 2000
@@ -66,14 +66,7 @@ def _lines(part: Part, context: Context) -> Iterator[Batch]:
             yield Batch([], [piece.refusal(context.limits.line)])
             continue
         rows, refusals = _sorted((i, _object(i, raw, context.limits.nesting)) for i, raw in piece.numbered())
-        yield Batch(rows, refusals, _texts(piece))
-
-
-def _texts(piece: Chunk) -> Callable[[int], str]:
-    def text(line: int) -> str:
-        return piece.explain([Refusal(line=line, code="", reason="")])[0].raw
-
-    return text
+        yield Batch(rows, refusals, piece.text)
 
 
 def _table(part: Part, context: Context) -> Iterator[Batch]:

@@ -10,7 +10,20 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from parityd.formats import cells, decision_log, native, nautilus, nautilus_events
+from parityd.formats import (
+    ccxt,
+    cells,
+    decision_log,
+    fix,
+    freqtrade,
+    freqtrade_sqlite,
+    hummingbot,
+    lean,
+    mapped,
+    native,
+    nautilus,
+    nautilus_events,
+)
 from parityd.formats.documents import document, value
 from parityd.formats.lines import Chunk, chunks
 from parityd.formats.port import Context, Format, Part, Sample, Unreadable
@@ -22,12 +35,27 @@ FORMATS: tuple[Format, ...] = (
     Format(name="nautilus_orders", knows=nautilus.is_orders, read=nautilus.read_orders),
     Format(name="nautilus_positions", knows=nautilus.is_positions, read=nautilus.read_nothing),
     Format(name="nautilus_account", knows=nautilus.is_account, read=nautilus.read_nothing),
+    Format(name="freqtrade_result", knows=freqtrade.is_result, read=freqtrade.read_result, companion=freqtrade.is_companion),
+    Format(name="freqtrade_trades", knows=freqtrade.is_trades, read=freqtrade.read_trades),
+    Format(name="freqtrade_meta", knows=freqtrade.is_meta, read=nautilus.read_nothing),
+    Format(name="freqtrade_sqlite", knows=freqtrade_sqlite.knows, read=freqtrade_sqlite.read, tables=freqtrade_sqlite.TABLES),
+    Format(name="hummingbot_trades", knows=hummingbot.is_trades, read=hummingbot.read_trades),
+    Format(name="hummingbot_history", knows=hummingbot.is_history, read=hummingbot.read_history, anonymous=True),
+    Format(name="hummingbot_sqlite", knows=hummingbot.is_database, read=hummingbot.read_database, tables=hummingbot.TABLES),
+    Format(name="ccxt_trades", knows=ccxt.is_trades, read=ccxt.read_trades, anonymous=True),
+    Format(name="ccxt_orders", knows=ccxt.is_orders, read=ccxt.read_orders, anonymous=True),
+    Format(name="lean_events", knows=lean.is_events, read=lean.read_events, anonymous=True),
+    Format(name="lean_result", knows=lean.is_result, read=lean.read_result, anonymous=True),
+    Format(name="lean_orders", knows=lean.is_orders, read=lean.read_orders, anonymous=True),
+    Format(name="fix", knows=fix.knows, read=fix.read, anonymous=True),
+    Format(name="mapped", knows=mapped.knows, read=mapped.read),
     Format(name="native", knows=native.knows, read=native.read),
 )
 BY_NAME = {f.name: f for f in FORMATS}
 TABLES = tuple(dict.fromkeys(t for f in FORMATS for t in f.tables))
 LOOK = 64
 _HEAD = 4096
+_LOG_HEAD = 256 << 10  # a log may begin with anything
 _REACH = 8 << 20
 
 
@@ -49,6 +77,8 @@ def recognised(part: Part, context: Context) -> tuple[Part, Format | None]:
 
 def _candidates(context: Context) -> tuple[Format, ...]:
     pinned = context.source.format if context.source else None
+    if context.source and context.source.columns and pinned in (None, "csv", "mapped"):
+        return (BY_NAME["mapped"],)
     if pinned is None:
         return FORMATS
     if pinned in BY_NAME:
@@ -60,7 +90,7 @@ def _candidates(context: Context) -> tuple[Format, ...]:
 
 
 def _samples(part: Part, context: Context) -> Iterator[tuple[Sample, Part]]:
-    head = part.open().read(_HEAD)
+    head = part.open().read(_HEAD if part.shape != "text" else _LOG_HEAD)
     if not head.strip():
         return
     if part.shape == "database":

@@ -106,6 +106,7 @@ class Brain:
         self.parameters = settings.parameters()
         self.store, self.spool, self.reader = store, spool, reader
         self.now, self.boottime, self.boot_id = now, boottime, boot_id
+        self.wall = now  # the clock of publications and operators; another than `now` only where a replay judges the past
         self.v: Verdicts = memory.fold(store, self.parameters)
         self.saved_names = len(self.v.m.names.texts) if store.names() else 0
         self.v.standing.default_action = settings.publish.unknown_strategy
@@ -125,7 +126,7 @@ class Brain:
     # --- time and facts -----------------------------------------------------------------------------------------
 
     def moment(self) -> Moment:
-        return Moment(now_ns=self.now(), boottime_ns=self.boottime(), boot_id=self.boot_id)
+        return Moment(now_ns=self.wall(), boottime_ns=self.boottime(), boot_id=self.boot_id)
 
     def facts(self) -> Facts:
         return msgspec.structs.replace(self.facts_of(), sources=self.sources.facts())
@@ -274,7 +275,7 @@ class Brain:
         at = self.now() if now is None else now
         self.v.check(at, self.facts())
         done = self._conclude(at, sorted(self.v.m.strategies), "check", reports=report_due, no_better=no_better)
-        self.view.checked_ns, self.view.check_seconds = self.now(), _time.perf_counter() - started
+        self.view.checked_ns, self.view.check_seconds = self.wall(), _time.perf_counter() - started
         return done
 
     def compose(self) -> Entries:

@@ -196,7 +196,7 @@ class Daemon:
         return sane
 
     def _turn(self, turn: list[Any]) -> TurnDone:
-        now = self.app.now()
+        now = self.brain.now()
         reads = [self.brain.reader.read(w, now, self.brain.is_known, OLDEST) for w in turn]
         return self.brain.files([r for r in reads if not r.later], now=now)
 
@@ -225,7 +225,7 @@ class Daemon:
 
     def _days_due(self) -> list[str]:
         """Reports that should have been written while nobody ran."""
-        now = self.app.now()
+        now = self.brain.now()
         t = self.settings.schedule.daily_report_time
         at = (t.hour * 3600 + t.minute * 60 + t.second) * 1_000_000_000
         last = (now - at) // DAY_NS - 1
@@ -238,11 +238,10 @@ class Daemon:
 
     def _report(self, day: str) -> TurnDone:
         started = self.app.boottime()
-        now = self.app.now()
-        report, ok = self.brain.reporter.of_day(day, now)
+        report, ok = self.brain.reporter.of_day(day, self.brain.now())
         done = TurnDone(failed="" if ok else "the report could not be stored")
         if ok:
-            self.metrics.reported(now, (self.app.boottime() - started) / 1e9)
+            self.metrics.reported(self.app.now(), (self.app.boottime() - started) / 1e9)
             self.log.info("report.written", day=day, revision=report["revision"], headline=report["headline"])
         return done
 
@@ -261,7 +260,7 @@ class Daemon:
         self.tell(done)
 
     async def report_yesterday(self) -> None:
-        self.tell(await self.do(lambda: self._report(day_text(self.app.now() - DAY_NS))))
+        self.tell(await self.do(lambda: self._report(day_text(self.brain.now() - DAY_NS))))
 
     def _look(self) -> None:
         """The operators' thread: several looks a second, whatever the worker does."""

@@ -111,7 +111,7 @@ class DeskView:
                 kinds = classes(r)
                 places = np.flatnonzero((kinds[0] | kinds[1] | kinds[2] | kinds[3]) & (r["t"] >= days[0]) & (r["t"] <= days[1]))
                 order = places[np.lexsort((places, r["t"][places]))][::-1]
-                until = settling(s, m.parameters, self.app.now(), waiting=False)
+                until = settling(s, m.parameters, self.app.brain.now(), waiting=False)
                 done = settled_rows(r, until)
                 for p in order.tolist():
                     key = (int(r["t"][p]), p)

@@ -13,7 +13,7 @@ from parityd.store.entries import (
     Piece,
     ReportEntry,
 )  # fmt: skip
-from parityd.store.errors import CommitFailed, StoreBroken
+from parityd.store.errors import CommitFailed, StoreBroken, StoreUnavailable
 from parityd.store.reads import Reads, Stored
 from parityd.store.store import Store
 from parityd.store.writer import MEMORY
@@ -34,6 +34,7 @@ __all__ = [
     "ReportEntry",
     "Store",
     "StoreBroken",
+    "StoreUnavailable",
     "Stored",
     "set_aside",
 ]

@@ -18,7 +18,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from parityd.store import schema
-from parityd.store.errors import StoreBroken
+from parityd.store.errors import StoreBroken, StoreUnavailable
 
 Pragmas = dict[str, int | str]
 BUSY_MS = 5000
@@ -26,6 +26,11 @@ CHECKED_WHOLE = 32 << 20  # bytes; `quick_check` reads about 1 GB a second
 LOG_HEADER = 32
 MEND = "set it aside and refill it with `parityd rebuild`, or `parityd restore` a backup"
 
+_UNREACHABLE = {
+    sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_IOERR,
+}  # fmt: skip
+_UNREADABLE = {sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_CORRUPTFS}
 _EVERY: Pragmas = {"busy_timeout": BUSY_MS, "foreign_keys": 1, "trusted_schema": 0, "cell_size_check": 1, "mmap_size": 0}
 _WRITER: Pragmas = {"journal_mode": "wal", "synchronous": 2, "wal_autocheckpoint": 4000, "journal_size_limit": 64 << 20}
 _READER: Pragmas = {"query_only": 1}
@@ -38,10 +43,15 @@ def broken(path: object, what: str, hint: str = MEND) -> StoreBroken:
 
 @contextmanager
 def reading(path: object) -> Iterator[None]:
-    """What SQLite cannot read is a broken store."""
+    """What SQLite cannot read is a broken store; what it cannot reach is not."""
     try:
         yield
     except sqlite3.DatabaseError as error:
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+        if code not in _UNREADABLE and code & 0xFF in _UNREACHABLE:
+            raise StoreUnavailable(
+                f"store {path}: {error} (look at its folder's owner, mode and free space, and at who else has it open)"
+            ) from error
         raise broken(path, f"cannot be read: {error}") from error
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from store.material import NOW, file, fills, living, records, shelf, summary
 
-from parityd.store import AuditDraft, Commit, CommitFailed, ReportEntry, Store, StoreBroken, connect, schema, set_aside
+from parityd.store import AuditDraft, Commit, CommitFailed, ReportEntry, Store, StoreBroken, StoreUnavailable, connect, schema, set_aside
 
 
 @pytest.fixture
@@ -101,7 +101,6 @@ def test_a_store_that_nobody_finished_making_is_made_anew(path):
         (lambda p: os.truncate(p, os.path.getsize(p) - 1), "malformed|cut off|damaged"),
         (lambda p: p.write_bytes(os.urandom(50_000)), "not a database"),
         (lambda p: p.write_bytes(b"\0" * 50_000), "not a database|no store"),
-        (lambda p: (p.unlink(), p.mkdir()), "cannot be read"),
     ],
 )
 def test_a_file_that_is_not_whole_is_refused_and_left_alone(path, how, says):
@@ -113,6 +112,24 @@ def test_a_file_that_is_not_whole_is_refused_and_left_alone(path, how, says):
     assert str(path) in str(caught.value)
     assert caught.value.hint
     assert not path.is_file() or path.read_bytes()[:24] == before[:24]
+
+
+def test_a_store_that_cannot_be_reached_is_not_called_broken(path):
+    path.mkdir()
+    with pytest.raises(StoreUnavailable, match="unable to open"):
+        Store.open(path, now_ns=NOW)
+    path.rmdir()
+    filled(path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("PRAGMA journal_mode = DELETE")
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(connect, "BUSY_MS", 1)
+            with pytest.raises(StoreUnavailable, match="locked"):
+                Store.open(path, now_ns=NOW)
+    with Store.open(path, now_ns=NOW) as s:
+        assert s.check() == []
 
 
 def test_a_lost_log_is_not_an_older_store(path):
