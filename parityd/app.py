@@ -90,6 +90,7 @@ def built(
             standing.first_start = settings.publish.first_start
         publisher = _publisher(settings, store, wall, boottime, boot_id, brain, known_past=not first)
         brain.publisher = publisher
+        publisher.told.append(lambda _before, told, head: brain.issued.append((head, told)))
         app = App(settings, store, spool, brain, publisher, audit, wall, boottime, broken, publisher.terms.instance)
         brain.refresh_basis()
         _resume(app)

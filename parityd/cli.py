@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from parityd.cli_past import register as register_past
 from parityd.cli_sim import register
 from parityd.problem import Problem
 from parityd.settings import Settings, SettingsError, load
@@ -26,6 +27,7 @@ app = typer.Typer(
 config_app = typer.Typer(no_args_is_help=True, help="Look at the configuration.")
 app.add_typer(config_app, name="config")
 register(app)
+register_past(app)
 
 Config = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="Configuration (TOML). Else /etc/parityd/parityd.toml where it exists.")

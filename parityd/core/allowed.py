@@ -28,9 +28,9 @@ ENDLESS = 2**62
 class Turn:
     """One backtest execution: signed units of 1e-8, and where its row lies."""
 
+    shelf: int
     decision: int
     key: int
-    shelf: int
     place: int
     units: int
     cash: float
@@ -88,16 +88,14 @@ def _turns(s: Strategy, start: int) -> dict[int, list[Turn]]:
     out: dict[int, list[Turn]] = {}
     for shelf, _ in s.books.rows_between(start * SHELF_NS, ENDLESS):
         r = shelf.rows
-        for place in np.flatnonzero(((r["flags"] & DEAD) == 0) & (r["bkey"] != 0) & (r["b_q"] > 0)).tolist():
-            row = r[place]
-            decision = next(int(row[f]) for f in ("b_ts", "b_sub", "b_first") if row[f] != NO_TS)
-            side = int(row["side"])
-            out.setdefault(int(row["sym"]), []).append(
-                Turn(
-                    decision=decision, key=int(row["bkey"]), shelf=shelf.number, place=place, units=side * round(float(row["b_q"]) * UNIT),
-                    cash=-side * float(row["b_not"]), fee=float(row["b_fee"]), posted=int(row["b_first"]), alpha=float(row["alpha"]),
-                )
-            )  # fmt: skip
+        places = np.flatnonzero(((r["flags"] & DEAD) == 0) & (r["bkey"] != 0) & (r["b_q"] > 0))
+        r = r[places]
+        decision = np.where(r["b_ts"] != NO_TS, r["b_ts"], np.where(r["b_sub"] != NO_TS, r["b_sub"], r["b_first"]))
+        side = r["side"].astype(np.int64)
+        units = side * np.rint(r["b_q"] * UNIT).astype(np.int64)
+        columns = (decision, r["bkey"], places, units, -side * r["b_not"], r["b_fee"], r["b_first"], r["alpha"])
+        for sym, *values in zip(r["sym"].tolist(), *(v.tolist() for v in columns), strict=True):
+            out.setdefault(sym, []).append(Turn(shelf.number, *values))
     return out
 
 

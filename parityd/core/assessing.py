@@ -10,24 +10,20 @@ import msgspec
 
 from parityd.core.evidence import Assessment, Finding
 from parityd.core.findings import assess
+from parityd.core.gauges import Gauges
 from parityd.core.instants import day_start
-from parityd.core.judging import Judged, carried_in, judge, late_rows
+from parityd.core.judging import Judged, carried_in, judge, judge_between, late_rows
 from parityd.core.ladder_recovery import Trial
 from parityd.core.ladder_state import LadderState
 from parityd.core.measures import Carried, attribute, convert, in_bps
 from parityd.core.monitor import Monitor
+from parityd.core.present import Facts, state_findings
+from parityd.core.quality import quality_grade, quality_score
+from parityd.core.returns import correlation, hit_rate, interval_returns, tracking_error_returns_bps
+from parityd.core import shadow
 from parityd.core.records import NO_TS
 from parityd.core.strategy import Strategy
 from parityd.core.window import DAY_NS, Settling, settling, summed
-
-
-class Facts(msgspec.Struct, frozen=True, kw_only=True):
-    """What the core cannot see for itself: the spool, the sources, failing outer parts."""
-
-    waiting: bool = False  # a file waits in the spool
-    oldest_live_file: float | None = None  # age in seconds
-    sources: dict[str, tuple[int, int, tuple[str, ...]]] = {}  # source -> (refused, seen of the last records, strategies it feeds)
-    degraded: tuple[str, ...] = ()
 
 
 class Assessed(msgspec.Struct):
@@ -52,13 +48,44 @@ class Assessed(msgspec.Struct):
         return sums.settled
 
 
-def assess_strategy(m: Monitor, s: Strategy, now: int, facts: Facts) -> Assessed:
+def assess_strategy(m: Monitor, s: Strategy, now: int, facts: Facts, gauges: Gauges, reset_ns: int) -> Assessed:
     """Measure and judge one strategy as of `now`."""
-    until = settling(s, m.parameters, now, waiting=facts.waiting)
+    terms = m.parameters.of(s.name)
+    until = settling(s, m.parameters, now, waiting=facts.waiting, backlog=facts.backlog)
     judged = judge(s, m.parameters, until, now)
-    assessment = assess(judged.evidence, m.parameters.of(s.name))
-    findings = list(assessment.findings)
-    return Assessed(judged, assessment, findings, judged.metrics, judged.trades, window_attribution(m, s, judged, until), None, None, until, s)
+    returns = interval_returns(s, m.marks, capital=terms.capital, now=now, rate=lambda ccy: _rate(m, ccy, now), tape=gauges.tape)
+    drift = gauges.feed.feed(s, returns, until, now)
+    parity = gauges.compared(s)
+    correlated = correlation(returns)
+    judged.metrics |= {
+        "correlation": correlated, "hit_rate": hit_rate(returns), "tracking_error_returns_bps": tracking_error_returns_bps(returns),
+        "decision_parity": parity.decision_parity, "action_parity": parity.action_parity,
+    }  # fmt: skip
+    both = parity.both
+    evidence = msgspec.structs.replace(
+        judged.evidence,
+        correlation=correlated, correlation_n=returns.count if returns is not None else 0,
+        decisions=parity.decisions if both else 0, decisions_alike=parity.alike if both else 0,
+        actions=parity.actions if both else 0, actions_alike=parity.actions_alike if both else 0,
+        drift_confidence=drift.confidence, drift_alarm=drift.alarm,
+        capital=terms.capital,
+    )  # fmt: skip
+    assessment = assess(evidence, terms)
+    state = state_findings(s, m, facts, now, reset_ns=reset_ns)
+    score = quality_score(
+        tracking_error_bps=judged.metrics["tracking_error_bps"], emergency_bps=terms.thresholds.emergency_bps, correlation=correlated,
+        hit_rate=judged.metrics["hit_rate"], decision_parity=parity.decision_parity,
+    )  # fmt: skip
+    judged.metrics["quality_score"] = score
+    return Assessed(
+        judged, assessment, [*assessment.findings, *state], judged.metrics, judged.trades, window_attribution(m, s, judged, until),
+        gauges.feed.summary(now), quality_grade(score), until, s,
+    )  # fmt: skip
+
+
+def _rate(m: Monitor, ccy: int, t: int) -> float | None:
+    name = m.names[ccy]
+    return rates(m, [name], t).get(name)
 
 
 def window_attribution(m: Monitor, s: Strategy, judged: Judged, until: Settling) -> dict[str, float | None]:
@@ -86,8 +113,6 @@ def rates(m: Monitor, currencies: list[str], t: int) -> dict[str, float | None]:
 
 def assess_period(m: Monitor, s: Strategy, day: str, now: int, facts: Facts, reset_ns: int) -> list[Finding] | None:
     """Parity findings of one UTC day's own trades; None under `min_trades`."""
-    from parityd.core.judging import judge_between
-
     start = max(day_start(day), reset_ns)
     until = settling(s, m.parameters, now, waiting=facts.waiting)
     judged = judge_between(s, m.parameters, until, start, day_start(day) + DAY_NS - 1)
@@ -101,8 +126,11 @@ def day_extras(m: Monitor, s: Strategy, day: str, now: int) -> dict[str, Any]:
     return {}
 
 
-def shadow_trial(_m: Monitor, _s: Strategy, _state: LadderState, _now: int) -> Trial | None:
-    return None
+def shadow_trial(m: Monitor, s: Strategy, state: LadderState, now: int) -> Trial | None:
+    """What shadow fills since the rung was reached say of it."""
+    if not s.memory.shadow_fills or state.rung != "DISABLE_TRADING":
+        return None
+    return shadow.trial(m, s, state.rung_ns, settling(s, m.parameters, now, waiting=False))
 
 
 __all__ = ["NO_TS", "Assessed", "Carried", "Facts", "assess_period", "assess_strategy", "carried_in", "shadow_trial"]

@@ -290,4 +290,4 @@ def _time_of(books: Books, key: int, trades: Trades) -> int:
     if len(here):
         return int(trades["t"][here[0]])
     found = books.locate(key)
-    return NO_TS if found is None else int(found[0].view["t"][found[1]])
+    return int(trades["t"][0]) if found is None else int(found[0].view["t"][found[1]])

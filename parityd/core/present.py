@@ -37,6 +37,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     oldest_live_file: float | None = None  # age in seconds of the oldest unread one in spool/live
     sources: Mapping[str, tuple[int, int, tuple[str, ...]]] = {}  # source -> (refused, seen of its last records, strategies it feeds)
     degraded: tuple[str, ...] = ()
+    backlog: bool = False  # only what both watermarks have passed is judged
     session_seconds: SessionSeconds | None = None  # (calendar, from ns, to ns) -> seconds of session between them
 
 

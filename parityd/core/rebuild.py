@@ -57,7 +57,7 @@ class Rebuilder:
         asked, fills = self._asked.pop(s.name, {}), self._fills.pop(s.name, set())
         if not asked and not fills:
             return
-        pieces = [p for p in [*self.history(s.name), *self._now]]
+        pieces = [_real(p) for p in [*self.history(s.name), *self._now]]
         if fills:
             self._unpost(m, s, pieces, fills, asked)
         for ask in asked.values():
@@ -134,6 +134,12 @@ class Rebuilder:
         if split:
             c.trade_id = [""] * len(c)
         return fill_executions(book, c, m.instruments, m.fee_price)
+
+
+def _real(piece: Piece) -> Piece:
+    """Without shadow fills, which history keeps beside the real ones."""
+    book, decisions, fills, rare = piece
+    return book, decisions, fills.take(~fills.shadow) if fills is not None and fills.shadow.any() else fills, rare
 
 
 def _clear(s: Strategy, name: int) -> None:

@@ -15,6 +15,7 @@ from parityd.core.assessing import Assessed, Facts, assess_period, assess_strate
 from parityd.core.commands import ALL, Command, Halt, Moment, after_reset, ended
 from parityd.core.evidence import Finding
 from parityd.core.findings import grade
+from parityd.core.gauges import Gauges
 from parityd.core.in_force import InForce
 from parityd.core.instants import day_text, rfc3339
 from parityd.core.ladder import on_check, on_clock, on_enable, on_period_closed, on_reset, on_scan
@@ -57,6 +58,7 @@ class Verdicts:
         self.standing = standing
         self.assessed: dict[str, Assessed] = {}
         self.published: dict[str, str] = {}  # action in force a strategy, as of the last look
+        self.gauges: dict[str, Gauges] = {}
         self.saved: dict[str, bytes] = {}  # blobs as stored last
         self.ended: list[tuple[str, str]] = []  # force_enables that ended: (strategy, why)
 
@@ -97,7 +99,7 @@ class Verdicts:
             self._take(name, on_period_closed(self.ladder(name), day, findings, now, p.of(name), p.escalation))
 
     def _assess(self, name: str, now: int, facts: Facts) -> Assessed:
-        found = assess_strategy(self.m, self.m.strategies[name], now, facts)
+        found = assess_strategy(self.m, self.m.strategies[name], now, facts, self.gauges_of(name), self.ladder(name).reset_ns)
         self.assessed[name] = found
         return found
 
@@ -106,6 +108,12 @@ class Verdicts:
             self.ended.append((name, outcome.ended))
         self.standing.ladders[name] = outcome.state
         self.m.strategies[name].memory.line = max(outcome.state.line or NO_TS, outcome.state.reset_ns or NO_TS)
+
+    def gauges_of(self, name: str) -> Gauges:
+        found = self.gauges.get(name)
+        if found is None:
+            found = self.gauges[name] = Gauges(self.m.strategies[name], self.m.parameters)
+        return found
 
     def ladder(self, name: str) -> LadderState:
         found = self.standing.ladders.get(name)

@@ -31,13 +31,14 @@ class Settling(msgspec.Struct, frozen=True):
     timed: int
     b_only: int
     l_only: int
+    ids: int = 2**62
 
     def until(self, kind: int) -> int:
-        return 2**62 if kind == ID else (self.timed, self.b_only, self.l_only)[kind - 1]
+        return (self.ids, self.timed, self.b_only, self.l_only)[kind]
 
 
-def settling(s: Strategy, p: Parameters, now: int, *, waiting: bool) -> Settling:
-    """From watermarks, grace and the clock. `waiting`: a file waits in the spool."""
+def settling(s: Strategy, p: Parameters, now: int, *, waiting: bool, backlog: bool = False) -> Settling:
+    """From watermarks, grace and the clock. `waiting`: a file waits in the spool; `backlog`: only what both watermarks have passed counts."""
     tolerance, grace = round(p.matching.tolerance * 1e9), round(p.matching.grace * 1e9)
     marks = {book: s.memory.pulses[book].watermark - tolerance if s.memory.pulses[book].watermark != NO_TS else NEVER for book in (LIVE, BACKTEST)}
 
@@ -46,6 +47,9 @@ def settling(s: Strategy, p: Parameters, now: int, *, waiting: bool) -> Settling
         return NEVER if waiting or (promised != NO_TS and promised + grace > now) else now - grace
 
     timed = max(min(marks[LIVE], marks[BACKTEST]), min(late(LIVE), late(BACKTEST)))
+    if backlog:
+        both = min(marks.values())
+        return Settling(timed=both, b_only=both, l_only=both, ids=both)
     return Settling(timed=timed, b_only=max(marks[LIVE], late(LIVE)), l_only=max(marks[BACKTEST], late(BACKTEST)))
 
 

@@ -94,7 +94,7 @@ def trade(row: Row, context: Context) -> Iterator[Native]:
     made = Fill(
         ts=_when(found, "timestamp", "datetime"), strategy=strategy, symbol=symbol, fill_id=fill_id, order_id=order_id, side=side(found, "side"),
         quantity=need_number(found, "amount"), price=need_number(found, "price"), currency=quote_of(symbol), venue=venue,
-        liquidity=liquidity if liquidity in ("maker", "taker") else "",  # type: ignore[arg-type]
+        liquidity=liquidity if liquidity in ("maker", "taker") else "",
         order_type=text(found, "type").lower(),
     )  # fmt: skip
     yield from charged(made, fees_of(found))

@@ -152,7 +152,7 @@ def _log(view: memoryview, context: Context, line: int | None, start: int = 1) -
     head = head_of(members, context)
     try:
         elements = msgspec.json.decode(members["decisions"], type=list[msgspec.Raw])
-    except (msgspec.MsgspecError, RecursionError):
+    except (msgspec.MsgspecError, RecursionError, UnicodeError):
         raise Unreadable("unreadable_file", "decision log: decisions is no list") from None
     if context.book == BACKTEST:
         yield block(

@@ -98,7 +98,7 @@ def read_result(part: Part, context: Context) -> Iterator[Block]:
     top = document(part, context).members or {}
     try:
         strategies = msgspec.json.decode(top.get("strategy", b"{}"), type=dict[str, _Result])
-    except (msgspec.MsgspecError, RecursionError) as e:
+    except (msgspec.MsgspecError, RecursionError, UnicodeError) as e:
         raise Unreadable("unreadable_file", f"freqtrade result: {e}") from None
     spans = {name: _span(result) for name, result in strategies.items()}
     line = part.first

@@ -137,7 +137,7 @@ def read_result(part: Part, context: Context) -> Iterator[Block]:
     events = _events(top, context)
     try:
         orders = list(msgspec.json.decode(top["orders"], type=dict[str, msgspec.Raw]).values())
-    except (msgspec.MsgspecError, RecursionError):
+    except (msgspec.MsgspecError, RecursionError, UnicodeError):
         orders = []
     run = _run(top, strategy, orders, context)
     if run is not None:

@@ -109,5 +109,5 @@ def _of_rows(part: Part, context: Context) -> Iterator[tuple[int, Run]]:
             if row.get("kind") == "run":
                 try:
                     yield line, msgspec.convert({k: v for k, v in row.items() if v != ""}, Run, strict=False)
-                except (msgspec.ValidationError, RecursionError):
+                except (msgspec.ValidationError, RecursionError, UnicodeError):
                     continue

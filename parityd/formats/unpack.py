@@ -150,7 +150,14 @@ def _parquet(out: _Out, naive: str, **_: Any) -> dict[str, Any]:
 def _sqlite(out: _Out, tables: list[str], **_: Any) -> dict[str, Any]:
     import sqlite3
 
-    db = sqlite3.connect("file:/proc/self/fd/0?mode=ro&immutable=1", uri=True)
+    if os.fstat(0).st_nlink:
+        db = sqlite3.connect("file:/proc/self/fd/0?mode=ro&immutable=1", uri=True)
+    else:  # a copy without a name cannot be opened by one
+        with os.fdopen(0, "rb", closefd=False) as file:
+            data = bytearray(file.read())
+        data[18:20] = b"\1\1" if data[18:20] == b"\2\2" else data[18:20]  # there is no write-ahead log beside it
+        db = sqlite3.connect(":memory:")
+        db.deserialize(data)
     db.execute("PRAGMA trusted_schema=OFF")
     db.execute("PRAGMA cell_size_check=ON")
     db.execute("PRAGMA temp_store=MEMORY")

@@ -8,16 +8,18 @@
 """
 
 import time as _time
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from parityd.core.assessing import Facts
 from parityd.core.commands import Command, Halt, Moment
 from parityd.core.intake import Counted
-from parityd.core.publication import Entries, entries, rises
+from parityd.core.publication import Entries, Head, entries, rises
 from parityd.core.records import Refusal
 from parityd.core.rows import SHELF_NS
 from parityd.core.verdicts import Change, Verdicts
@@ -122,6 +124,9 @@ class Brain:
         self.backlog = False
         self.extra_states: dict[str, bytes] = {}
         self.extra_audit: list[AuditDraft] = []
+        self.issued: deque[tuple[Head, Entries]] = deque()  # publications that changed an entry, not yet noted
+        self.expires_ns = 0
+        self.noted = (0, 0)
 
     # --- time and facts -----------------------------------------------------------------------------------------
 
@@ -129,10 +134,39 @@ class Brain:
         return Moment(now_ns=self.wall(), boottime_ns=self.boottime(), boot_id=self.boot_id)
 
     def facts(self) -> Facts:
-        return msgspec.structs.replace(self.facts_of(), sources=self.sources.facts())
+        return msgspec.structs.replace(self.facts_of(), sources=self.sources.facts(), backlog=self.backlog)
 
     def is_known(self, book: str, sha256: str) -> bool:
         return self.store.files_known(book, sha256) is not None
+
+    def note_issued(self) -> None:
+        """What was published since the last turn, and where nothing valid was: the allowed book and obedience need to know."""
+        while self.issued:
+            head, told = self.issued.popleft()
+            lapsed = bool(self.expires_ns) and head.issued_ns > self.expires_ns
+            known = (head.decision_sequence, len(self.v.m.strategies))
+            if lapsed or known != self.noted:
+                self.noted = known
+                for name, s in self.v.m.strategies.items():
+                    entry = told.strategies.get(name, told.default)
+                    past = s.memory.publications
+                    if lapsed:
+                        past.lapse(self.expires_ns, head.issued_ns, head.on_expiry)
+                    past.publish(head.issued_ns, head.decision_sequence, entry.action, entry.size_multiplier, advisory=self.parameters.of(name).advisory)
+            self.expires_ns = head.issued_ns + round(head.ttl_seconds * 1e9)
+
+    def _learn(self, reads: list[Read], counted: list[Counted]) -> None:
+        """Decisions of a turn, for decision parity."""
+        for r, got in zip(reads, counted, strict=True):
+            if got.decisions is None:
+                continue
+            book = r.waiting.book
+            for name in dict.fromkeys(got.decisions.strategy):
+                gauges = self.v.gauges_of(name)
+                gauges.decided.add(book)
+                if len(gauges.decided) == 2:
+                    own = got.decisions if len(set(got.decisions.strategy)) == 1 else got.decisions.take(np.fromiter((x == name for x in got.decisions.strategy), np.bool_, len(got.decisions)))
+                    gauges.learn(book, own, self.v.m.strategies[name], self.v.m.instruments, self.v.m.names, memory.past_decisions(self.store, self.now()))
 
     # --- files --------------------------------------------------------------------------------------------------
 
@@ -140,6 +174,7 @@ class Brain:
         """One turn: apply, (judge elsewhere), commit, move. `reads` in order of name."""
         now = self.now() if now is None else now
         done = TurnDone(reads=reads)
+        self.note_issued()
         unique = self._unrepeated([r for r in reads if r.batch is not None])
         try:
             applied = self.v.m.apply([r.batch for r in unique if r.batch is not None], now)
@@ -156,6 +191,7 @@ class Brain:
         ]
         c.audit += _refusal_lines(reads, done.counted, now)
         if self._commit(c, done):
+            self._learn(unique, applied.counted)
             self._leave(reads, done, now)
             for r in unique:
                 got = done.counted[r.waiting.book + r.sha256]
@@ -263,6 +299,7 @@ class Brain:
 
     def evaluate(self, *, now: int | None = None, reports: bool = True) -> TurnDone:
         """Judge what was touched since the last evaluation; can only raise. Stop first, book-keep after."""
+        self.note_issued()
         names, self.touched = sorted(self.touched), set()
         now = self.now() if now is None else now
         self.v.scan([n for n in names if n in self.v.m.strategies], now, self.facts())
@@ -271,6 +308,7 @@ class Brain:
     def check(self, *, now: int | None = None, no_better: bool = False, report_due: bool = True) -> TurnDone:
         """The check: all strategies, raises and lowers, re-issues reports that new records changed."""
         started = _time.perf_counter()
+        self.note_issued()
         self.touched = set()
         at = self.now() if now is None else now
         self.v.check(at, self.facts())
@@ -337,6 +375,7 @@ class Brain:
             )
         if reports:
             self.reporter.reissue(c, now)
+            memory.keep_drift(self.v, c, now)
         if not self._commit(c, done):
             return done
         self.view.changes = (*self.view.changes, *done.changes)[-200:]

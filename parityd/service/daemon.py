@@ -260,7 +260,11 @@ class Daemon:
         self.tell(done)
 
     async def report_yesterday(self) -> None:
-        self.tell(await self.do(lambda: self._report(day_text(self.brain.now() - DAY_NS))))
+        await self.report(day_text(self.brain.now() - DAY_NS))
+
+    async def report(self, day: str) -> None:
+        """Write the report of a day."""
+        self.tell(await self.do(lambda: self._report(day)))
 
     def _look(self) -> None:
         """The operators' thread: several looks a second, whatever the worker does."""

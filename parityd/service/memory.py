@@ -1,11 +1,14 @@
 """The core's state and the store: folded from it at start, handed to it as one `Commit` a turn."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import msgspec
 import numpy as np
 
 from parityd.core.books import Cell
+from parityd.core.columns import DecisionColumns
+from parityd.core.drift_feed import DriftFeed
 from parityd.core.ledger import Entry
 from parityd.core.monitor import Monitor
 from parityd.core.parameters import Parameters
@@ -52,9 +55,15 @@ def fold(store: Store, parameters: Parameters) -> Verdicts:
     for strategy, number, summary in store.summaries():
         books = m.strategy(strategy).books
         books.summaries[number] = ShelfSummary(store.load_shelf(strategy, number).rows) if summary is None else summary
+    v_drift = {key.removeprefix("drift/"): blob for key, blob in store.states("drift/").items()}
     standing_blob = store.state("standing")
     standing = msgspec.msgpack.decode(standing_blob, type=Standing) if standing_blob else Standing()
-    return Verdicts(m, standing)
+    v = Verdicts(m, standing)
+    for name, blob in v_drift.items():
+        if name in m.strategies:
+            with suppress(ValueError):
+                v.gauges_of(name).feed = DriftFeed.restore(blob)
+    return v
 
 
 def gather(v: Verdicts, saved_names: int) -> Commit:
@@ -71,6 +80,8 @@ def gather(v: Verdicts, saved_names: int) -> Commit:
             if number in s.books.summaries:
                 c.summaries.append((s.name, number, s.books.summaries[number]))
         s.books.unsaved.clear()
+        if s.name in v.gauges:
+            v.gauges[s.name].tape.note(s.ledger.changed)
         for sym, number in s.ledger.changed:
             entry = s.ledger.entries.get(sym, {}).get(number)
             if entry is not None:
@@ -88,6 +99,28 @@ def gather(v: Verdicts, saved_names: int) -> Commit:
     if v.saved.get("/standing") != standing:
         c.states["standing"] = v.saved["/standing"] = standing
     return c
+
+
+DRIFT_EVERY_NS = 3600 * 1_000_000_000
+
+
+def keep_drift(v: Verdicts, c: Commit, now: int, *, every: int = DRIFT_EVERY_NS) -> None:
+    """The drift streams' state, now and then: what came later is read again from the rows."""
+    for name, g in v.gauges.items():
+        if g.feed.changed and now - g.saved_ns >= every:
+            c.states[f"drift/{name}"] = g.feed.state()
+            g.saved_ns = now
+
+
+def past_decisions(store: Store, now: int) -> Callable[[str], Iterator[tuple[str, DecisionColumns]]]:
+    """Stored decisions of the last 31 days."""
+
+    def past(strategy: str) -> Iterator[tuple[str, DecisionColumns]]:
+        for file, _, decisions, _ in store.records(strategy, now - 31 * 86_400 * 1_000_000_000, now + 86_400 * 1_000_000_000):
+            if decisions is not None:
+                yield file.book, decisions
+
+    return past
 
 
 def oldest_shelf(now: int) -> int:

@@ -34,10 +34,21 @@ class Desk:
             made = block(book, [(i + 1, msgspec.convert(r, Native, strict=False)) for i, r in enumerate(records)], Bounds())
             assert not made.refusals, made.refusals
             batches.append(
-                FileBatch(book=book, name=f"{k}", sha256=f"{k}", source="", decisions=made.decisions, fills=made.fills, rare=made.rare, refusals=[])
+                FileBatch(
+                    book=book,
+                    name=f"{k}",
+                    sha256=f"{k}",
+                    source="",
+                    decisions=made.decisions,
+                    fills=made.fills,
+                    rare=made.rare,
+                    refusals=[],
+                )
             )
         applied = self.monitor.apply(batches, self.now * SECOND)
-        self.given += [(f[0], g.decisions, g.fills, g.rare) for f, g in zip(files, applied.counted, strict=True)]
+        for (book, _), g in zip(files, applied.counted, strict=True):  # history keeps real and shadow fills side by side
+            fills = [c for c in (g.fills, g.shadows) if c is not None]
+            self.given.append((book, g.decisions, type(fills[0]).joined(fills) if fills else None, g.rare))
 
     @property
     def s(self):
@@ -51,7 +62,9 @@ class Desk:
     def found(self, at=None, *, reset=0, **facts):
         """State findings by code, at T0 + `at` seconds."""
         now = self.now if at is None else T0 + at
-        return {f.code: f for f in state_findings(self.s, self.monitor, Facts(**facts), round(now * SECOND), reset_ns=round(reset * SECOND))}
+        return {
+            f.code: f for f in state_findings(self.s, self.monitor, Facts(**facts), round(now * SECOND), reset_ns=round(reset * SECOND))
+        }
 
     def publish(self, at, sequence, action, size, *, advisory=False):
         self.s.memory.publications.publish(round((T0 + at) * SECOND), sequence, action, size, advisory=advisory)
@@ -68,7 +81,15 @@ class Desk:
 
 
 def fill(at, side="buy", quantity=1.0, price=100.0, **more):
-    base = {"kind": "fill", "strategy": "s", "symbol": "X/USD", "fill_id": f"f{at}{side}", "side": side, "quantity": quantity, "price": price}
+    base = {
+        "kind": "fill",
+        "strategy": "s",
+        "symbol": "X/USD",
+        "fill_id": f"f{at}{side}",
+        "side": side,
+        "quantity": quantity,
+        "price": price,
+    }
     return {**base, "ts": T0 + at, **more}
 
 

@@ -53,7 +53,13 @@ def test_an_entry_is_scaled_by_the_multiplier_at_its_decision():
 
 def test_an_exit_closes_the_same_fraction_of_the_allowed_position_as_of_the_full_one():
     desk = cut_desk(STOP)
-    desk.give("backtest", decision(10, quantity=4), decision(1010, quantity=4), decision(1020, "sell", quantity=2), decision(1030, "sell", quantity=6))
+    desk.give(
+        "backtest",
+        decision(10, quantity=4),
+        decision(1010, quantity=4),
+        decision(1020, "sell", quantity=2),
+        decision(1030, "sell", quantity=6),
+    )
     assert alphas(desk) == {"t10": 1.0, "t1010": 0.0, "t1020": 0.5, "t1030": 0.5}
     assert positions(desk) == (0.0, 0.0)
 
@@ -169,7 +175,11 @@ def test_however_the_records_arrive_the_allowed_book_is_that_of_rational_arithme
     rng = random.Random(seed)
     times = sorted(rng.sample(range(1, 40_000), 60))
     executions = [(at, rng.choice([1, 2, 3, 5]) * rng.choice([1, -1])) for at in times]
-    changes = [(at, "REDUCE_SIZE" if size else "DISABLE_TRADING", size) for at in sorted(rng.sample(range(100, 40_000), 5)) if (size := rng.choice([0.0, 0.25, 0.5])) is not None]
+    changes = [
+        (at, "REDUCE_SIZE" if size else "DISABLE_TRADING", size)
+        for at in sorted(rng.sample(range(100, 40_000), 5))
+        if (size := rng.choice([0.0, 0.25, 0.5])) is not None
+    ]
     changes.append((30_000, "CONTINUE", 1.0))
     changes.sort()
     steps = [(at, size) for at, _, size in changes]

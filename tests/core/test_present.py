@@ -74,7 +74,9 @@ def test_a_file_that_nobody_has_read_is_no_silence_of_the_engine():
 
 def test_imported_history_has_no_present():
     desk = Desk()
-    desk.give("live", heartbeat(0, broker_connected=False), heartbeat(90, broker_connected=False), fill(1), position(5, 7), now=T0 + 30 * DAY)
+    desk.give(
+        "live", heartbeat(0, broker_connected=False), heartbeat(90, broker_connected=False), fill(1), position(5, 7), now=T0 + 30 * DAY
+    )
     assert desk.found(30 * DAY) == {}
 
 
@@ -110,7 +112,9 @@ def test_what_was_traded_before_a_reset_waits_for_nothing():
 def test_facts_of_the_outside_become_findings():
     desk = Desk()
     desk.give("live", fill(1))
-    found = desk.found(2, oldest_live_file=901.0, degraded=("http: port taken",), sources={"a": (250, 1000, ("s",)), "b": (900, 1000, ("other",))})
+    found = desk.found(
+        2, oldest_live_file=901.0, degraded=("http: port taken",), sources={"a": (250, 1000, ("s",)), "b": (900, 1000, ("other",))}
+    )
     assert {code: f.level for code, f in found.items()} == {"lagging": "CRITICAL", "degraded": "WARNING", "broken_source": "CRITICAL"}
     assert all(f.state for f in found.values())
     assert "250 of the last 1000 records of a" in found["broken_source"].detail
@@ -164,7 +168,17 @@ def test_a_record_is_compared_only_once_the_watermark_is_a_minute_past_it():
 
 def test_each_record_is_compared_at_its_own_time():
     desk = Desk()
-    desk.give("live", position(0, 0), fill(50), position(60, 1), fill(70), position(80, 2), fill(90, "sell", quantity=2), position(91, 0), heartbeat(500))
+    desk.give(
+        "live",
+        position(0, 0),
+        fill(50),
+        position(60, 1),
+        fill(70),
+        position(80, 2),
+        fill(90, "sell", quantity=2),
+        position(91, 0),
+        heartbeat(500),
+    )
     assert "position_mismatch" not in desk.found()
 
 
@@ -178,7 +192,14 @@ def test_a_fill_that_comes_late_mends_what_looked_like_a_mismatch():
 
 def test_a_fee_taken_in_base_is_gone_from_what_is_held():
     desk = Desk()
-    desk.give("live", position(0, 0), fill(10, quantity=2, fee=0.002, fee_currency="X"), position(100, 1.998), position(200, 1.998), heartbeat(300))
+    desk.give(
+        "live",
+        position(0, 0),
+        fill(10, quantity=2, fee=0.002, fee_currency="X"),
+        position(100, 1.998),
+        position(200, 1.998),
+        heartbeat(300),
+    )
     assert "position_mismatch" not in desk.found()
     assert holding(desk)[3] == 1.998
 
@@ -213,14 +234,22 @@ def test_contracts_are_counted_with_their_multiplier():
 def test_a_split_multiplies_what_is_held():
     desk = Desk()
     desk.give("live", position(0, 3), fill(10, quantity=2), heartbeat(90))
-    desk.give("live", {"kind": "split", "symbol": "X/USD", "ratio": 4, "ts": T0 + 1000}, position(1100, 20), position(1200, 20), heartbeat(1300))
+    desk.give(
+        "live", {"kind": "split", "symbol": "X/USD", "ratio": 4, "ts": T0 + 1000}, position(1100, 20), position(1200, 20), heartbeat(1300)
+    )
     assert "position_mismatch" not in desk.found()
 
 
 def test_a_bust_is_taken_back_from_what_is_held():
     desk = Desk()
     desk.give("live", position(0, 0), fill(10, quantity=2), fill(20, quantity=1))
-    desk.give("live", {"kind": "bust", "strategy": "s", "symbol": "X/USD", "fill_id": "f10buy", "ts": T0 + 30}, position(100, 1), position(200, 1), heartbeat(300))
+    desk.give(
+        "live",
+        {"kind": "bust", "strategy": "s", "symbol": "X/USD", "fill_id": "f10buy", "ts": T0 + 30},
+        position(100, 1),
+        position(200, 1),
+        heartbeat(300),
+    )
     assert "position_mismatch" not in desk.found()
     assert holding(desk)[3] == 1.0
 
@@ -273,10 +302,27 @@ def test_profit_fees_funding_and_transfers_explain_equity():
 def test_an_open_position_is_marked_at_both_ends_or_not_measured():
     desk = Desk()
     marks = [{"kind": "mark", "symbol": "X/USD", "price": p, "ts": T0 + at} for at, p in ((0, 100), (HOUR, 120), (2 * HOUR, 90))]
-    desk.give("live", *marks, position(-1, 0), fill(-5, quantity=0.001), balance(1, 10_000), fill(2, quantity=50, price=100), balance(HOUR + 1, 11_000), balance(2 * HOUR + 2, 9_500), heartbeat(3 * HOUR))
+    desk.give(
+        "live",
+        *marks,
+        position(-1, 0),
+        fill(-5, quantity=0.001),
+        balance(1, 10_000),
+        fill(2, quantity=50, price=100),
+        balance(HOUR + 1, 11_000),
+        balance(2 * HOUR + 2, 9_500),
+        heartbeat(3 * HOUR),
+    )
     assert desk.s.memory.watch.balances[0][0].bad == []
     blind = Desk()
-    blind.give("live", fill(2, quantity=50, price=100), balance(10, 10_000), balance(HOUR + 11, 9_000), balance(2 * HOUR + 12, 8_000), heartbeat(3 * HOUR))
+    blind.give(
+        "live",
+        fill(2, quantity=50, price=100),
+        balance(10, 10_000),
+        balance(HOUR + 11, 9_000),
+        balance(2 * HOUR + 12, 8_000),
+        heartbeat(3 * HOUR),
+    )
     assert "balance_mismatch" not in blind.found()
 
 
@@ -490,7 +536,15 @@ def test_within_a_turn_the_order_of_the_records_does_not_matter(seed):
         desk.publish(4000, 2, "DISABLE_TRADING", 0.0)
         random.Random(k).shuffle(records)
         desk.give("live", *records)
-        seen.append((desk.found(9300), desk.s.memory.watch.floor, sorted(desk.s.memory.watch.totals), desk.s.memory.watch.positions, desk.s.memory.watch.balances))
+        seen.append(
+            (
+                desk.found(9300),
+                desk.s.memory.watch.floor,
+                sorted(desk.s.memory.watch.totals),
+                desk.s.memory.watch.positions,
+                desk.s.memory.watch.balances,
+            )
+        )
     assert all(one == seen[0] for one in seen)
 
 

@@ -21,7 +21,14 @@ def halved():
 
 def test_an_action_holds_from_its_issue_to_the_next():
     p = halved()
-    assert [p.action_at(t) for t in (99, 100, 199, 200, 299, 300)] == [None, "CONTINUE", "CONTINUE", "REDUCE_SIZE", "REDUCE_SIZE", "CONTINUE"]
+    assert [p.action_at(t) for t in (99, 100, 199, 200, 299, 300)] == [
+        None,
+        "CONTINUE",
+        "CONTINUE",
+        "REDUCE_SIZE",
+        "REDUCE_SIZE",
+        "CONTINUE",
+    ]
 
 
 def test_an_engine_that_never_acknowledged_is_scaled_by_nothing():
@@ -143,7 +150,13 @@ def test_it_is_bounded_and_comes_back_from_its_bytes():
 
 @pytest.mark.parametrize(
     ("old", "new", "at"),
-    [([], [], None), ([], [(5, 0.5)], 5), ([(5, 0.5)], [(5, 0.5)], None), ([(5, 0.5)], [(5, 0.5), (9, 1.0)], 9), ([(5, 0.5)], [(7, 0.5)], 5)],
+    [
+        ([], [], None),
+        ([], [(5, 0.5)], 5),
+        ([(5, 0.5)], [(5, 0.5)], None),
+        ([(5, 0.5)], [(5, 0.5), (9, 1.0)], 9),
+        ([(5, 0.5)], [(7, 0.5)], 5),
+    ],
 )
 def test_two_scalings_differ_from_the_first_time_on_at_which_they_do(old, new, at):
     assert first_difference(old, new) == at

@@ -195,7 +195,9 @@ def test_rounding_is_no_profit():
     assert r.pnl_live[0] == 0.0
 
 
-@pytest.mark.parametrize(("activity", "days"), [(lambda k: k >= 0, 7), (lambda k: k % 3 == 0, 600 * 3 / A_DAY), (lambda k: k % 50 == 0, 30)])
+@pytest.mark.parametrize(
+    ("activity", "days"), [(lambda k: k >= 0, 7), (lambda k: k % 3 == 0, 600 * 3 / A_DAY), (lambda k: k % 50 == 0, 30)]
+)
 def test_the_window_is_seven_days_or_six_hundred_active_intervals_or_thirty_days(activity, days):
     s, n = strategy(), 40 * A_DAY
     s.memory.pulses[LIVE].watermark = at_end(START + n - 1)
@@ -226,7 +228,9 @@ def test_no_correlation_under_thirty_intervals_or_beside_a_constant():
     for k in range(60):
         post(flat, LIVE, 1, START + k, 1.0, 100.0 + k % 3)
         post(flat, BACKTEST, 1, START + k, 0.0, 100.0)
-    r = interval_returns(flat, priced([100.0 + k % 5 for k in range(60)]), capital=1.0, now=at_end(START + 59), first=START, last=START + 59)
+    r = interval_returns(
+        flat, priced([100.0 + k % 5 for k in range(60)]), capital=1.0, now=at_end(START + 59), first=START, last=START + 59
+    )
     assert r.count == 60
     assert correlation(r) is None
     assert correlation(None) is hit_rate(None) is tracking_error_returns_bps(None) is None
@@ -277,7 +281,9 @@ def same(a, b):
     if a is None or b is None:
         return a is b
     return all(
-        np.array_equal(getattr(a, f), getattr(b, f), equal_nan=True) if isinstance(getattr(a, f), np.ndarray) else getattr(a, f) == getattr(b, f)
+        np.array_equal(getattr(a, f), getattr(b, f), equal_nan=True)
+        if isinstance(getattr(a, f), np.ndarray)
+        else getattr(a, f) == getattr(b, f)
         for f in a.__struct_fields__
     )
 

@@ -1,0 +1,74 @@
+"""What is kept of a strategy between two looks so that a look costs what is new: ledger columns, drift streams, compared decisions.
+
+1. All of it can be made again from the rows, the ledger and the stored decisions; nothing here is the truth.
+2. Decisions are compared only where both books send them; the earlier ones of the first book are then read again from history.
+"""
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parityd.core.columns import DecisionColumns
+from parityd.core.decisions import Decisions
+from parityd.core.drift_feed import DriftFeed
+from parityd.core.parameters import Parameters
+from parityd.core.parity import DecisionParity, Parity
+from parityd.core.records import BACKTEST, BOOKS, LIVE, NO_TS
+from parityd.core.returns import Tape
+from parityd.core.strategy import Strategy
+from parityd.core.terms import Instruments, Names
+from parityd.core.window import DAY_NS
+
+Past = Callable[[str], Iterable[tuple[str, DecisionColumns]]]  # strategy -> (book, decisions) of stored files
+
+
+class Gauges:
+    """One strategy's."""
+
+    def __init__(self, s: Strategy, p: Parameters) -> None:
+        terms = p.of(s.name)
+        self.tape = Tape()
+        self.feed = DriftFeed(s.name)
+        self.decisions = Decisions(timeframe=terms.timeframe)
+        gap, tolerance = s.books.gap_ns()
+        self.parity = DecisionParity(self.decisions, gap=gap, tolerance=tolerance, quantity_tolerance=p.matching.quantity_tolerance)
+        self.decided = set[str]()  # books that have sent decisions
+        self.filled = False
+        self.saved_ns = 0
+
+    def learn(self, book: str, d: DecisionColumns, s: Strategy, instruments: Instruments, names: Names, past: Past) -> None:
+        """Decisions of a turn (new ones, of this strategy)."""
+        self.decided |= {book, *(b for b in BOOKS if s.memory.sends_holds.get(b) is not None)}
+        if len(self.decided) < 2:
+            return
+        self.decisions.supersede(s.books.runs, names)
+        if not self.filled:  # the second book begins to decide: what is stored holds this turn's as well
+            self.filled = True
+            for b, cols in past(s.name):
+                own = cols if set(cols.strategy) == {s.name} else cols.take(_of(cols, s.name))
+                if len(own):
+                    self.decisions.add(b, own, instruments, _created(b, own, s))
+            return
+        self.decisions.add(book, d, instruments, _created(book, d, s))
+
+    def compared(self, s: Strategy) -> Parity:
+        """Counts of the 24 h up to what both watermarks have reached."""
+        marks = [s.memory.pulses[b].watermark for b in (LIVE, BACKTEST)]
+        if not self.filled or NO_TS in marks:
+            return Parity()
+        self.parity.refresh(s.memory.scales)
+        reached = min(marks)
+        start = max(reached - DAY_NS, s.memory.line)
+        return self.parity.window(start, reached, reached, s.memory.sends_holds)
+
+
+def _of(c: DecisionColumns, name: str) -> NDArray[np.bool_]:
+    return np.fromiter((x == name for x in c.strategy), np.bool_, len(c))
+
+
+def _created(book: str, d: DecisionColumns, s: Strategy) -> NDArray[np.int64] | None:
+    if book != BACKTEST or not s.books.runs:
+        return None
+    table = {r.run_id: r.created for r in s.books.runs}
+    return np.fromiter((table.get(x, NO_TS) for x in d.run_id), np.int64, len(d))

@@ -1,0 +1,178 @@
+"""Performance of the live ledger (MATH 6), computed when a report is made, from fills, orders and daily profits.
+
+1. Trips count in the period in which they end; fees and notional in which they were paid. The history before the period gives the positions.
+2. Money is in one currency: `rates` says what each symbol's is multiplied by. An absent measure is None, a count is 0.
+3. Gross profit is the sum of the winning trips, gross loss that of the losing ones, both after fees; a trip of exactly 0 is neither.
+4. Sharpe ratio and drawdown are of daily profits (UTC days), those before the first move left out: the last 30 days, sqrt(365), or with a calendar
+   its sessions alone and sqrt(252). The drawdown is money below the running peak, positive.
+5. The same for each agent that fills name, its positions counted from its own fills.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from parityd.core.ledger import UNIT
+from parityd.core.live_fills import MAKER, TAKER, LiveFills, Outcome, fill_rate
+from parityd.core.marks import Marks
+from parityd.core.returns import A_DAY, Returns
+from parityd.core.round_trips import Lot, Trip, round_trips
+from parityd.core.rows import SHELF_NS
+
+F64 = NDArray[np.float64]
+DAY_NS = A_DAY * SHELF_NS
+ROLLING = 30
+Daily = Mapping[int, float]
+"""UTC day (days since 1970) -> profit."""
+Sessions = Callable[[int], bool]
+"""Whether a UTC day has a session; given only where the strategy has a calendar."""
+
+
+class Performance(msgspec.Struct, frozen=True, kw_only=True):
+    """The figures of one period; rates are shares (0.0004 = 4 bps), money in one currency."""
+
+    round_trips: int = 0
+    win_rate: float | None = None
+    average_profit: float | None = None
+    profit_factor: float | None = None
+    gross_profit: float | None = None
+    gross_loss: float | None = None
+    mean_holding_seconds: float | None = None
+    max_consecutive_losses: int = 0
+    consecutive_losses: int = 0
+    sharpe: float | None = None
+    maximum_drawdown: float | None = None
+    maximum_drawdown_share: float | None = None
+    orders: int = 0
+    fill_rate: float | None = None
+    fees: float | None = None
+    fee_efficiency: float | None = None
+    effective_fee_rate: float | None = None
+    effective_fee_rate_maker: float | None = None
+    effective_fee_rate_taker: float | None = None
+    agents: dict[str, "Performance"] = {}
+
+
+def performance(
+    fills: LiveFills,
+    ends: Sequence[Outcome],
+    start: int,
+    end: int,
+    *,
+    daily: Daily | None = None,
+    marks: Marks | None = None,
+    opening: Mapping[int, Lot] | None = None,
+    rates: Mapping[int, float] | None = None,
+    capital: float | None = None,
+    sessions: Sessions | None = None,
+) -> Performance:
+    """Of [start, end] (ns). `fills`: the period's and the history before it (30 days, or since `opening`, the positions before its first fill);
+    `ends`: the orders that ended in the period; `daily`: the live ledger's profits (`daily_profits`); `marks` value the agents' positions.
+    """
+    table = rates or {}
+    named = fills.by_agent()
+    agents = {}
+    for name, own in named.items():
+        days = daily_of_fills(own, marks, end, table) if marks is not None else None
+        agents[name] = _figures(own, [x for x in ends if x.agent == name], start, end, days, {}, table, capital, sessions)
+    whole = _figures(fills, ends, start, end, daily, opening or {}, table, capital, sessions)
+    return msgspec.structs.replace(whole, agents=agents)
+
+
+def _figures(
+    fills: LiveFills, ends: Sequence[Outcome], start: int, end: int, daily: Daily | None, opening: Mapping[int, Lot], rates: Mapping[int, float],
+    capital: float | None, sessions: Sessions | None,
+) -> Performance:  # fmt: skip
+    trips = [t for t in round_trips(fills, opening)[0] if start <= t.closed <= end]
+    own = fills.between(start, end)
+    rate = np.array([rates.get(s, 1.0) for s in own.sym.tolist()])
+    fees, notional = own.fee * rate, np.abs(own.quantity) * own.price * rate
+    days = _last_days(daily or {}, end // DAY_NS, sessions)
+    drawdown, share = maximum_drawdown(days, capital)
+    won = _trips(trips, rates)
+    total = float(fees.sum()) if len(own) else None
+    gross = won.get("gross_profit")
+    return Performance(
+        **won,
+        sharpe=sharpe(days, 252 if sessions is not None else 365), maximum_drawdown=drawdown, maximum_drawdown_share=share,
+        orders=len(ends), fill_rate=fill_rate(ends), fees=total, fee_efficiency=total / gross if total is not None and gross else None,
+        effective_fee_rate=_rate(fees, notional), effective_fee_rate_maker=_rate(fees, notional, own.liquidity == MAKER),
+        effective_fee_rate_taker=_rate(fees, notional, own.liquidity == TAKER),
+    )  # fmt: skip
+
+
+def _rate(fees: F64, notional: F64, which: NDArray[np.bool_] | None = None) -> float | None:
+    paid, traded = (float((v if which is None else v[which]).sum()) for v in (fees, notional))
+    return paid / traded if traded else None
+
+
+def _trips(trips: list[Trip], rates: Mapping[int, float]) -> dict[str, Any]:
+    if not trips:
+        return {}
+    profits = [t.profit * rates.get(t.sym, 1.0) for t in trips]
+    gain, loss = math.fsum(p for p in profits if p > 0), -math.fsum(p for p in profits if p < 0)
+    longest = current = 0
+    for p in profits:
+        current = current + 1 if p < 0 else 0
+        longest = max(longest, current)
+    return {
+        "round_trips": len(trips), "win_rate": sum(p > 0 for p in profits) / len(trips), "average_profit": math.fsum(profits) / len(trips),
+        "profit_factor": gain / loss if loss else None, "gross_profit": gain, "gross_loss": loss,
+        "mean_holding_seconds": math.fsum(t.seconds for t in trips) / len(trips), "max_consecutive_losses": longest, "consecutive_losses": current,
+    }  # fmt: skip
+
+
+def daily_profits(r: Returns | None) -> dict[int, float]:
+    """The live ledger's profit by UTC day, from the first day on which anything moved."""
+    if r is None or not r.active.any():
+        return {}
+    first = int(np.flatnonzero(r.active)[0])
+    days, place = np.unique(r.numbers[first:] // A_DAY, return_inverse=True)
+    return dict(zip(days.tolist(), np.bincount(place, r.pnl_live[first:]).tolist(), strict=True))
+
+
+def daily_of_fills(fills: LiveFills, marks: Marks, end: int, rates: Mapping[int, float]) -> dict[int, float]:
+    """Profit by UTC day of positions that begin at nothing, valued at the price at each day's end (the last at `end`)."""
+    if not len(fills):
+        return {}
+    first, last = int(fills.ts[0]) // DAY_NS, end // DAY_NS
+    out = np.zeros(last - first + 1)
+    closes = np.minimum((np.arange(first, last + 1, dtype=np.int64) + 1) * DAY_NS, end)
+    for sym in np.unique(fills.sym).tolist():
+        own = fills.take((fills.sym == sym) & (fills.ts <= end))
+        place, n = own.ts // DAY_NS - first, len(out)
+        units = np.bincount(place, np.rint(own.quantity * UNIT), n)
+        cash = np.bincount(place, -own.quantity * own.price - own.fee, n)
+        price = np.nan_to_num(marks.grid(sym, closes))
+        held = np.cumsum(units) / UNIT
+        worth = held * price
+        out += rates.get(sym, 1.0) * (cash + worth - np.concatenate([[0.0], worth[:-1]]))
+    return dict(zip(range(first, last + 1), out.tolist(), strict=True))
+
+
+def _last_days(daily: Daily, last: int, sessions: Sessions | None) -> list[float]:
+    days = [d for d in sorted(daily) if last - ROLLING < d <= last]
+    return [daily[d] for d in days if sessions is None or sessions(d) or daily[d] != 0.0]
+
+
+def sharpe(days: Sequence[float], periods: int) -> float | None:
+    """Mean over sample standard deviation of daily profits, a year; None for under 2 days or without variation."""
+    if len(days) < 2:
+        return None
+    spread = float(np.std(days, ddof=1))
+    return float(np.mean(days)) / spread * math.sqrt(periods) if spread > 1e-12 * max(map(abs, days)) else None
+
+
+def maximum_drawdown(days: Sequence[float], capital: float | None) -> tuple[float | None, float | None]:
+    """(money, share of the peak equity) that the equity fell below its running peak, which begins at the capital."""
+    if not days:
+        return None, None
+    equity = np.concatenate([[0.0], np.cumsum(days)])
+    peak = np.maximum.accumulate(equity)
+    fall = peak - equity
+    share = None if not capital else float((fall / np.maximum(peak + capital, 1e-300)).max())
+    return float(fall.max()), share
