@@ -22,6 +22,7 @@ from parityd.edges.spool import Spool
 from parityd.edges.waiting import SpoolLimits
 from parityd.formats import Limits
 from parityd.service.brain import Brain
+from parityd.service.ops_rights import demand
 from parityd.service.reading import Reader
 from parityd.service.workplace import App, drain, export_audit
 from parityd.settings import Settings
@@ -58,16 +59,24 @@ def built(
     now: Callable[[], int] | None = None,
     boottime: Callable[[], int] = clock.boottime,
     evaluation: Callable[[], int] | None = None,
+    locked: bool = False,
 ) -> Iterator[App]:
-    """Lock the folder, open the store, fold the state. Closes everything again. `evaluation`: the clock of judgement, where it is not `now`."""
+    """Lock the folder, open the store, fold the state. Closes everything again. `evaluation`: the clock of judgement, where it is not `now`;
+    `locked`: the caller has the folder's lock already."""
     wall = now or clock.now
     with ExitStack() as stack:
         data_dir = settings.data_dir
-        first = not data_dir.exists() or not _any_past(data_dir, settings.store_path())
+        demand(settings)
         folders(data_dir)
-        stack.enter_context(DirectoryLock(data_dir, command))
+        if not locked:
+            stack.enter_context(DirectoryLock(data_dir, command))
+        known_past = _any_past(data_dir, settings.store_path())
         store, broken = _store(settings, wall())
         stack.callback(store.close)
+        fresh = store.state("standing") is None  # nothing was ever committed: new, or made by a start that ended at once
+        if fresh and not broken and _had_store(data_dir):
+            broken = f"{store.path}: the store holds nothing, but an archive or an audit trail is there"
+        first = fresh and not broken and not (data_dir / "system_actions/trading_override.json").exists()
         audit = AuditFiles(data_dir / "audit")
         if broken:
             tail = audit.tail()
@@ -88,7 +97,7 @@ def built(
             standing.broken_store = True
         if first and settings.publish.first_start != "CONTINUE":
             standing.first_start = settings.publish.first_start
-        publisher = _publisher(settings, store, wall, boottime, boot_id, brain, known_past=not first)
+        publisher = _publisher(settings, store, wall, boottime, boot_id, brain, known_past=known_past)
         brain.publisher = publisher
         publisher.told.append(lambda _before, told, head: brain.issued.append((head, told)))
         app = App(settings, store, spool, brain, publisher, audit, wall, boottime, broken, publisher.terms.instance)

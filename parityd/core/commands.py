@@ -12,7 +12,7 @@ import msgspec
 
 ALL = "*"
 LOWERING = ("force_disable", "reduce_size")
-RAISING = ("force_enable", "reset")
+RAISING = ("force_enable", "reset", "init")
 
 
 class Moment(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from parityd.core.records import NO_TS
 from parityd.core.rows import SHELF_NS
 
-LIVE_MARK, BACKTEST_MARK, TRADED = 2, 1, 0
+LIVE_MARK, BACKTEST_MARK, TRADED, TRADED_LIVE = 3, 2, 0, 1
 FILL_LEAD_NS = 900 * 1_000_000_000
 KEPT = 200_000
 
@@ -70,7 +70,7 @@ class Marks:
         self.traded: dict[int, Series] = {}
 
     def add(self, symbol: int, rank: int, ts: NDArray[np.int64], px: NDArray[np.float64]) -> None:
-        table = self.traded if rank == TRADED else self.marks
+        table = self.traded if rank in (TRADED, TRADED_LIVE) else self.marks
         table.setdefault(symbol, Series()).add(ts, rank, px)
 
     def price(self, symbol: int, t: int) -> tuple[float, int]:

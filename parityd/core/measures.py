@@ -125,7 +125,9 @@ def attribute(
             if not count:
                 m.components[name] = None
         if not s["n"]:
-            m.components["fee_impact"] = None
+            m.components["fee_impact"] = m.components["sizing_impact"] = None
+        if not s.settled:
+            m.components["model_impact"] = None
     return Attribution(out, unmarked, None if oldest is None else (end - oldest) / 1e9)
 
 
@@ -170,9 +172,9 @@ def _positions(m: Money, c: Carried, marks: Marks, sym: int, start: int, price: 
     """What the positions carried in made of the market's move."""
     if c.allowed == c.live == c.full == 0.0:
         return
-    first, when = marks.price(sym, start - 1)
+    first, when = marks.price(sym, start)
     if when == NO_TS:
-        first, _ = marks.first_after(sym, start - 1)
+        first, _ = marks.first_after(sym, start)
     if math.isnan(first) or math.isnan(price):
         return
     _add(m, "carry_impact", (c.allowed - c.live) * (price - first))

@@ -20,7 +20,7 @@ from parityd.core.index import Known, Places
 from parityd.core.instants import parse_time
 from parityd.core.intake import Counted, FileBatch, take
 from parityd.core.ledger import ALLOWED, BOOK
-from parityd.core.marks import BACKTEST_MARK, LIVE_MARK, TRADED, Marks
+from parityd.core.marks import BACKTEST_MARK, LIVE_MARK, TRADED, TRADED_LIVE, Marks
 from parityd.core.parameters import Parameters
 from parityd.core.rebuild import Rebuilder
 from parityd.core.records import BACKTEST, BOOKS, LIVE, NO_TS, Line, Mark, Order, Run
@@ -294,7 +294,7 @@ class Monitor:
             self.strategies[name].ledger.post(book, syms[p.pair[w]], _chosen(p, w))
         for k in np.unique(p.pair).tolist():
             w = p.pair == k
-            self.add_marks(int(syms[k]), TRADED, p.ts[w], p.price[w])
+            self.add_marks(int(syms[k]), TRADED_LIVE if book == LIVE else TRADED, p.ts[w], p.price[w])
         if book == LIVE and len(p.ts):
             for k, pair in enumerate(e.pairs):
                 w = p.pair == k

@@ -65,7 +65,7 @@ def _day_of(m: Monitor, s: Strategy, day: str, now: int, *, waiting: bool) -> Da
     sums, pending = summed(s.books, start, end, paired)
     carried = {sym: Carried(*q) for sym, q in carried_in(s, start).items()}
     funding = _funding(s, start, end)
-    a = attribute(sums, start, end, m.marks, m.names, carried, funding, lambda sym, t: late_rows(s, start, end, paired, sym, t))  # type: ignore[arg-type]
+    a = attribute(sums, start, end + 1, m.marks, m.names, carried, funding, lambda sym, t: late_rows(s, start, end, paired, sym, t))  # type: ignore[arg-type]
     variance, worst, best = _ranked(m, s, start, end, paired)
     return DayOf(sums, counts(sums, pending), a, variance, worst, best)
 
@@ -94,7 +94,7 @@ def _ranked(m: Monitor, s: Strategy, start: int, end: int, until: Settling) -> t
         places = np.flatnonzero(mask)
         if len(places) == 0:
             continue
-        money = cost(r[places], values(r[places], m.marks, end))
+        money = cost(r[places], values(r[places], m.marks, end + 1))
         squares, sum_, n = squares + float((money * money).sum()), sum_ + float(money.sum()), n + len(money)
         order = np.argsort(money)
         for k in {*order[:WORST].tolist(), *order[-WORST:].tolist()}:
@@ -106,7 +106,7 @@ def _ranked(m: Monitor, s: Strategy, start: int, end: int, until: Settling) -> t
         out = []
         for _, number, place in entries:
             shelf = s.books.shelf(number)
-            price = float(values(shelf.rows[place : place + 1], m.marks, end)[0])
+            price = float(values(shelf.rows[place : place + 1], m.marks, end + 1)[0])
             out.append(view(shelf, place, s.name, m.names, price, settled=True))
         return out
 

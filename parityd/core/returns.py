@@ -11,17 +11,18 @@
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from parityd.core.ledger import ALLOWED, BOOK, LIVE_BOOK, UNIT, Entry, Ledger
+from parityd.core.ledger import ALLOWED, BOOK, LIVE_BOOK, UNIT, Ledger
 from parityd.core.marks import Marks
 from parityd.core.records import BACKTEST, LIVE, NO_TS
 from parityd.core.rows import SHELF_NS
 from parityd.core.strategy import Strategy
+from parityd.core.tape import Tape
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
@@ -29,11 +30,12 @@ Mask = NDArray[np.bool_]
 Rate = Callable[[int], float | None]
 """Code of a quote currency -> its price in the one currency of the figures, None where it has none."""
 
+__all__ = ["Rate", "Returns", "Tape", "correlation", "counted_until", "hit_rate", "interval_returns", "tracking_error_returns_bps"]
+
 A_DAY = 96
 RECENT, LONGEST, ENOUGH = 7 * A_DAY, 30 * A_DAY, 600
 FEWEST = 30
 """Active intervals under which there is no correlation."""
-_NOTHING = 1e-9  # money under which a book counts as not having moved: what a superseded run leaves behind
 _NOISE = 1e-12  # share of the books' size under which a profit is rounding
 
 
@@ -65,99 +67,6 @@ class Returns(msgspec.Struct, frozen=True, kw_only=True):
         """(allowed, live) profits of the window's active intervals."""
         which = self.active[self.begin :]
         return self.pnl_allowed[self.begin :][which], self.pnl_live[self.begin :][which]
-
-
-class Tape:
-    """One ledger as columns: quantities in 1e-8 units (symbols, 4, n), cash less fees and funding (symbols, 3, n), which books moved."""
-
-    def __init__(self) -> None:
-        self.base, self.length = 0, 0
-        self.places: dict[int, int] = {}
-        self.currency: dict[int, int] = {}
-        self._opening: dict[int, list[int]] = {}
-        self._changed: set[tuple[int, int]] = set()
-        self._room(0)
-
-    def _room(self, symbols: int) -> None:
-        self.q = np.zeros((symbols, 4, self.length), np.int64)
-        self.cash = np.zeros((symbols, 3, self.length))
-        self.moved = np.zeros((symbols, 3, self.length), np.bool_)
-        self.before = np.zeros((symbols, 4), np.int64)
-
-    def note(self, changed: Iterable[tuple[int, int]]) -> None:
-        """Entries (symbol, interval) of the ledger that changed since the last call."""
-        self._changed.update(changed)
-
-    def hold(self, ledger: Ledger, first: int, last: int) -> None:
-        """Bring the columns to the ledger's present state and let them cover at least first..last."""
-        if not self.length or first < self.base or first >= self.base + self.length:
-            self._start(ledger, first, max(last - first + 1, LONGEST) + A_DAY)
-        elif last >= self.base + self.length:
-            self._shift(first - self.base, last - first + 1)
-        for sym in {*ledger.entries, *ledger.opening} - self.places.keys():
-            self._add(ledger, sym)
-        changed, self._changed = self._changed, set()
-        early = {sym for sym, base in ledger.opening.items() if self._opening.get(sym) != base}
-        for sym, number in changed:
-            e = ledger.entries.get(sym, {}).get(number)
-            if number < self.base:
-                early.add(sym)
-            elif number >= self.base + self.length:
-                self._changed.add((sym, number))
-            elif e is not None:
-                self._write(self.places[sym], number - self.base, e)
-        for sym in early:
-            self._carry(ledger, sym)
-
-    def _start(self, ledger: Ledger, first: int, length: int) -> None:
-        self.base, self.length = first, length
-        self.places.clear()
-        self._changed.clear()
-        self._room(0)
-        for sym in {*ledger.entries, *ledger.opening}:
-            self._add(ledger, sym)
-
-    def _shift(self, by: int, at_least: int) -> None:
-        self.before += self.q[:, :, :by].sum(axis=2)
-        self.base += by
-        self.length = max(self.length, at_least + A_DAY)
-        kept = (self.q[:, :, by:], self.cash[:, :, by:], self.moved[:, :, by:])
-        before = self.before
-        self._room(len(before))
-        self.before = before
-        for column, old in zip((self.q, self.cash, self.moved), kept, strict=True):
-            column[:, :, : old.shape[2]] = old
-
-    def _add(self, ledger: Ledger, sym: int) -> None:
-        self.places[sym] = place = len(self.places)
-        for name in ("q", "cash", "moved", "before"):
-            column = getattr(self, name)
-            setattr(self, name, np.concatenate([column, np.zeros((1, *column.shape[1:]), column.dtype)]))
-        for k, e in ledger.entries.get(sym, {}).items():
-            if k >= self.base + self.length:
-                self._changed.add((sym, k))
-            elif k >= self.base:
-                self._write(place, k - self.base, e)
-        self._carry(ledger, sym)
-
-    def _write(self, place: int, at: int, e: Entry) -> None:
-        self.q[place, :, at] = e.q
-        self.cash[place, :, at] = [c - f - x for c, f, x in zip(e.cash, e.fees, e.funding, strict=True)]
-        self.moved[place, :, at] = [_moved(e, BOOK), _moved(e, ALLOWED), e.trades[LIVE_BOOK] > 0]
-
-    def _carry(self, ledger: Ledger, sym: int) -> None:
-        """The position at the base anew; what the ledger has folded into its opening is no longer in the columns."""
-        base, table, place = ledger.opening.get(sym, [0, 0, 0, 0]), ledger.entries.get(sym, {}), self.places[sym]
-        folded = max(0, min(min(table, default=self.base), self.base + self.length) - self.base)
-        for column in (self.q, self.cash, self.moved):
-            column[place, :, :folded] = 0
-        self.before[place] = np.sum([base, *(e.q for k, e in table.items() if k < self.base)], axis=0)
-        self._opening[sym] = list(base)
-
-
-def _moved(e: Entry, side: int) -> bool:
-    """Whether a book of the backtest traded: a posting that a run or a stop took back has not."""
-    return e.trades[side] > 0 and (e.q[side] != 0 or abs(e.cash[side]) + abs(e.fees[side]) > _NOTHING)
 
 
 class _Profit(msgspec.Struct):

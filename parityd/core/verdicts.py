@@ -136,6 +136,8 @@ class Verdicts:
                 self.standing.broken_store = False
             if scope == ALL:
                 self.standing.first_start = ""
+        elif command.command == "init":
+            self.standing.first_start = ""
         elif command.command == "force_enable":
             for name in names:
                 if name in self.m.strategies:

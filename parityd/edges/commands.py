@@ -11,7 +11,7 @@ import msgspec
 
 ALL = "*"
 LOWERING = ("force_disable", "reduce_size")
-RAISING = ("force_enable", "reset")
+RAISING = ("force_enable", "reset", "init")
 UNKNOWN = "unknown"
 BROKEN_STORE = "BROKEN_STORE"
 

@@ -256,8 +256,12 @@ def _state(verb: str, body: dict[str, Any], moment: Moment, standing: Standing, 
         if standing.broken_store and strategy == ALL and body.get("acknowledge") != BROKEN_STORE:
             return "not_acknowledged", f'the store could not be read: a reset of all needs "acknowledge": "{BROKEN_STORE}"'
         return None
+    if verb == "init" and strategy != ALL:
+        return "bad_value", "init concerns no strategy in particular: its strategy is *"
     if standing.broken_store:
         return "broken_store", f'the store could not be read: only a reset of all with "acknowledge": "{BROKEN_STORE}" ends that'
+    if verb == "init":
+        return None
     if expires is not None and expires - moment.now_ns > LONGEST_ENABLE_NS:
         return "too_far_ahead", f"expires_at {rfc3339(expires)} is more than 24 h ahead"
     stands = latched_over(strategy, standing.latched)

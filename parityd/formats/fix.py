@@ -2,7 +2,8 @@
 
 1. A line holds at most one message: from `8=FIX` to its `10=`, whatever stands before it; lines without one say nothing. The separator is what stands
    behind the version: SOH, `|`, `;` or `^A`.
-2. A fill is ExecType F (4.4), or 1 and 2 (4.2 style), with LastQty > 0; its id is ExecID. A repeated report (PossDup, other hops) is the same fill.
+2. A fill is ExecType F (4.4), or 1 and 2 (4.2 style), with LastQty > 0; its id is ExecID. A report told again (PossDup, further hops) is the same
+   fill: the first one in the file stands.
 3. ExecType H, or ExecTransType 1, takes back the fill that ExecRefID names; G, or 2, takes it back and puts another in its place.
 4. An order is named by its first ClOrdID: a replacement (41) leads back to it within the file; a report without one by OrderID.
 5. Times are UTC as the protocol has it; where TransactTime is local, `[sources.<name>] timezone` says of where.
@@ -82,11 +83,12 @@ def moment(name: str, said: str, zone: str) -> int:
 
 @dataclass(slots=True)
 class _Log:
-    """What has to be known of earlier messages: which order a replaced id belongs to."""
+    """What has to be known of earlier messages: which order a replaced id belongs to, which fills were told."""
 
     strategy: str
     zone: str
     roots: dict[str, str] = field(default_factory=dict)
+    told: set[tuple[str, str, str]] = field(default_factory=set)
 
     def take(self, line: bytes) -> Iterator[Native]:
         found = tags(line)
@@ -123,6 +125,8 @@ class _Log:
 
     def _report(self, found: Tags) -> Iterator[Native]:
         what, transaction = _one(found, "150"), _one(found, "20")
+        if _one(found, "41"):
+            self._name(found)
         if transaction == "3" or what == "I":
             return  # tells the status again
         when = self._when(found)
@@ -134,7 +138,11 @@ class _Log:
             )  # fmt: skip
         traded = what in ("F", "G") or (what in ("1", "2") and transaction in ("", "0", "2")) or (transaction == "2" and what != "H")
         if traded and transaction != "1" and quantity > 0:
-            yield from charged(self._fill(found, when, quantity), _fees(found, quantity))
+            made = self._fill(found, when, quantity)
+            told = (str(made.fill_id), made.symbol, made.side)
+            if told not in self.told:
+                self.told.add(told)
+                yield from charged(made, _fees(found, quantity))
         if what in _STATES and transaction in ("", "0"):
             yield self._order(found, _STATES[what], when)
         elif _one(found, "39") == "2" and quantity > 0:

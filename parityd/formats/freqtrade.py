@@ -228,11 +228,11 @@ def live_order(order: Row, owner: Owner, *, last_exit: bool, first_entry: bool) 
     ts = rfc3339(_ms(instant("order_filled_date", ended)) if ended is not None else began)
     if status in ("closed", "canceled", "cancelled", "expired", "rejected"):
         yield Order(ts=ts, **place, status={"closed": "filled", "canceled": "cancelled"}.get(status, status))  # type: ignore[arg-type]
-    filled = number(order, "filled")
+    filled = tidy(number(order, "filled"))
     if not filled > 0:
         return
     price = number(order, "average")
-    price = price if price > 0 else need_number(order, "price")
+    price = tidy(price if price > 0 else need_number(order, "price"))
     yield Fill(
         ts=ts, **place, fill_id=f"{order_id}#{filled:.12g}", quantity=filled, price=price, venue=text(trade, "exchange"), currency=quote_of(pair),
         decision_ts=rfc3339(began - began % (owner.timeframe * 10**9)) if owner.timeframe else None,
@@ -243,15 +243,20 @@ def live_order(order: Row, owner: Owner, *, last_exit: bool, first_entry: bool) 
 
 def _asked(trade: Row, name: str) -> float:
     rate = number(trade, name)
-    return rate if rate > 0 else NAN
+    return tidy(rate) if rate > 0 else NAN
+
+
+def tidy(number: float) -> float:
+    """Fifteen digits: what the database and the REST interface agree on."""
+    return float(f"{number:.15g}") if given(number) else number
 
 
 def _fee(order: Row, trade: Row, entry: bool, notional: float, pair: str) -> dict[str, Any]:
     taken = number(order, "ft_fee_base")
     if taken > 0:
-        return {"fee": taken, "fee_currency": pair.partition("/")[0]}
+        return {"fee": tidy(taken), "fee_currency": pair.partition("/")[0]}
     ratio = number(trade, "fee_open" if entry else "fee_close")
-    return {"fee": ratio * notional, "fee_currency": quote_of(pair)} if given(ratio) else {}
+    return {"fee": tidy(ratio * notional), "fee_currency": quote_of(pair)} if given(ratio) else {}
 
 
 def orders_of(trade: Row, orders: list[Any], owner: Owner) -> Iterator[Native]:

@@ -137,7 +137,9 @@ class Brain:
         return msgspec.structs.replace(self.facts_of(), sources=self.sources.facts(), backlog=self.backlog)
 
     def is_known(self, book: str, sha256: str) -> bool:
-        return self.store.files_known(book, sha256) is not None
+        """Taken before. What was rejected whole may be readable by now (a mended configuration, `requeue`): it is read again."""
+        found = self.store.files_known(book, sha256)
+        return found is not None and found.state == ACCEPTED
 
     def note_issued(self) -> None:
         """What was published since the last turn, and where nothing valid was: the allowed book and obedience need to know."""

@@ -38,7 +38,7 @@ class Terminal:
     """Follows a run. Use as a context: the moving line goes when it ends."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(highlight=False, soft_wrap=True)
+        self.console = console or Console(highlight=False)
         self._live = Live(console=self.console, refresh_per_second=8, transient=True) if self.console.is_terminal else None
         self._next = 0
 
@@ -57,16 +57,19 @@ class Terminal:
             self._live.update(line)
         elif now >= self._next:
             self._next = (now // EVERY_NS + 1) * EVERY_NS
-            self.console.print(line)
+            self._print(line)
 
     def changed(self, change: Change) -> None:
         who = "every other strategy" if change.strategy == "*" else change.strategy
-        self.console.print(
+        self._print(
             f"[bold]{minute(change.ts)}[/]  {escape(who)}: {coloured(change.before)} -> {coloured(change.after)}  {escape(change.reason)}"
         )
 
     def reported(self, day: str, headline: str) -> None:
-        self.console.print(f"report of {day}: {escape(headline)}")
+        self._print(f"report of {day}: {escape(headline)}")
 
     def said(self, text: str) -> None:
-        self.console.print(escape(text))
+        self._print(escape(text))
+
+    def _print(self, line: str) -> None:
+        self.console.print(line, soft_wrap=True)

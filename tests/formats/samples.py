@@ -176,8 +176,23 @@ SAMPLES = [
 # --- engines ----------------------------------------------------------------------------------------------------------------------------
 
 MS = 1_795_169_700_000  # 2026-11-20T10:15:00Z
-FT_ORDER = {"amount": 10.0, "safe_price": 100.0, "ft_order_side": "buy", "order_filled_timestamp": MS, "ft_is_entry": True, "ft_order_tag": "dip", "cost": 1001.0}
-FT_EXIT = {**FT_ORDER, "safe_price": 110.0, "ft_order_side": "sell", "order_filled_timestamp": MS + 900_000, "ft_is_entry": False, "ft_order_tag": "roi"}
+FT_ORDER = {
+    "amount": 10.0,
+    "safe_price": 100.0,
+    "ft_order_side": "buy",
+    "order_filled_timestamp": MS,
+    "ft_is_entry": True,
+    "ft_order_tag": "dip",
+    "cost": 1001.0,
+}
+FT_EXIT = {
+    **FT_ORDER,
+    "safe_price": 110.0,
+    "ft_order_side": "sell",
+    "order_filled_timestamp": MS + 900_000,
+    "ft_is_entry": False,
+    "ft_order_tag": "roi",
+}
 FT_TRADE = {
     "pair": "XRP/USDT:USDT", "stake_amount": 500.0, "amount": 10.0, "open_date": "2026-11-20 10:15:00+00:00", "close_date": "2026-11-20 10:30:00+00:00",
     "open_rate": 100.0, "close_rate": 110.0, "fee_open": 0.001, "fee_close": 0.002, "is_open": False, "is_short": False, "enter_tag": "dip",
@@ -194,8 +209,8 @@ def ft_result(trades: list[dict[str, Any]] | None = None, **k: Any) -> dict[str,
 FT_META = {"Demo": {"run_id": "abc", "backtest_start_time": 1_795_200_000}}
 FT_API_ORDER = {**FT_ORDER, "order_id": "o-1", "status": "closed", "average": 100.0, "filled": 10.0, "remaining": 0.0, "price": 100.5, "order_type": "limit", "is_open": False,
                 "order_timestamp": MS + 7_123, "order_date": "2026-11-20 10:15:07", "order_filled_timestamp": MS + 9_456, "ft_fee_base": None}  # fmt: skip
-FT_API_EXIT = {**FT_API_ORDER, **{"order_id": "o-2", "ft_order_side": "sell", "ft_is_entry": False, "average": 110.0, "price": 110.0,
-                                  "order_timestamp": MS + 905_000, "order_filled_timestamp": MS + 906_000}}  # fmt: skip
+FT_API_EXIT = {**FT_API_ORDER, "order_id": "o-2", "ft_order_side": "sell", "ft_is_entry": False, "average": 110.0, "price": 110.0,
+                                  "order_timestamp": MS + 905_000, "order_filled_timestamp": MS + 906_000}  # fmt: skip
 FT_API_TRADE = {**FT_TRADE, "trade_id": 1, "exchange": "binance", "strategy": "Demo", "timeframe": 15, "open_rate_requested": 99.5, "close_rate_requested": 110.5,
                 "orders": [FT_API_ORDER, FT_API_EXIT]}  # fmt: skip
 
@@ -209,7 +224,14 @@ def _text(ms: int) -> str:
 def ft_tables(trade: dict[str, Any] = FT_API_TRADE) -> dict[str, list[dict[str, Any]]]:
     """The same trade as the database keeps it."""
     kept = {k: v for k, v in trade.items() if k not in ("trade_id", "orders", "open_timestamp", "close_timestamp", "enter_tag")}
-    row = {"id": trade["trade_id"], **kept, "open_date": _text(trade["open_timestamp"]), "close_date": _text(trade["close_timestamp"]), "is_open": 0, "is_short": 0}
+    row = {
+        "id": trade["trade_id"],
+        **kept,
+        "open_date": _text(trade["open_timestamp"]),
+        "close_date": _text(trade["close_timestamp"]),
+        "is_open": 0,
+        "is_short": 0,
+    }
     orders = [
         {"id": k, "ft_trade_id": trade["trade_id"], "ft_order_side": o["ft_order_side"], "ft_is_open": 0, "ft_price": 100.0, "order_id": o["order_id"], "status": o["status"],
          "order_type": o["order_type"], "side": o["ft_order_side"], "price": o["price"], "average": o["average"], "amount": o["amount"], "filled": o["filled"],
@@ -233,14 +255,30 @@ HB_STORED = {**{k: v for k, v in HB_TRADE.items() if k != "age"}, "price": 100_5
              "trade_fee": json.dumps({"fee_type": "AddedToCost", "percent": "0", "percent_token": None, "flat_fees": [{"token": "USDT", "amount": "0.25"}]})}  # fmt: skip
 HB_ORDER = {"id": "HBOT1", "config_file_path": "conf.yml", "strategy": "pmm", "market": "binance_perpetual", "symbol": "BTC-USDT", "creation_timestamp": MS - 500, "amount": 2_250_000,
             "price": 0, "last_status": "SellOrderCompleted", "last_update_timestamp": MS + 500}  # fmt: skip
-HB_FUNDING = {"timestamp": MS, "config_file_path": "conf.yml", "market": "binance_perpetual", "rate": 0.0001, "symbol": "BTC-USDT", "amount": -0.75}
+HB_FUNDING = {
+    "timestamp": MS,
+    "config_file_path": "conf.yml",
+    "market": "binance_perpetual",
+    "rate": 0.0001,
+    "symbol": "BTC-USDT",
+    "amount": -0.75,
+}
 HB_HISTORY = {"Id": "x1", "Timestamp": "2026-11-20 10:15:00", "Exchange": "binance_perpetual", "Market": "BTC-USDT", "Order_type": "limit", "Side": "sell", "Price": "100.5", "Amount": "2.25",
               "Leverage": 20, "Position": "OPEN", "Age": "00:00:00"}  # fmt: skip
 
 LEAN_EVENT = {"id": "alg-1-2", "algorithmId": "alg", "orderId": 1, "orderEventId": 2, "symbol": "SPY R735QTJ8XC9X", "symbolValue": "SPY", "symbolPermtick": "SPY", "time": MS / 1000,
               "status": "filled", "orderFeeAmount": 1.0, "orderFeeCurrency": "USD", "fillPrice": 138.5, "fillPriceCurrency": "USD", "fillQuantity": -10.0, "direction": "sell",
               "message": None, "isAssignment": False, "quantity": -10.0}  # fmt: skip
-LEAN_SUBMITTED = {**LEAN_EVENT, "id": "alg-1-1", "orderEventId": 1, "status": "submitted", "fillPrice": 0.0, "fillQuantity": 0.0, "orderFeeAmount": None, "time": MS / 1000 - 1}
+LEAN_SUBMITTED = {
+    **LEAN_EVENT,
+    "id": "alg-1-1",
+    "orderEventId": 1,
+    "status": "submitted",
+    "fillPrice": 0.0,
+    "fillQuantity": 0.0,
+    "orderFeeAmount": None,
+    "time": MS / 1000 - 1,
+}
 LEAN_ORDER = {"type": 0, "id": 1, "symbol": {"value": "SPY", "id": "SPY R735QTJ8XC9X", "permtick": "SPY"}, "price": 138.5, "priceCurrency": "USD", "time": "2026-11-20T10:15:00Z",
               "createdTime": "2026-11-20T10:14:59Z", "lastFillTime": "2026-11-20T10:15:00Z", "quantity": -10.0, "status": 3, "direction": 1, "priceAdjustmentMode": 1,
               "orderSubmissionData": {"bidPrice": 138.4, "askPrice": 138.6, "lastPrice": 138.5}}  # fmt: skip
@@ -276,13 +314,26 @@ def _engines() -> list[Sample]:
         hb = sqlite(f"{folder}/b", {"TradeFill": [HB_STORED], "Order": [HB_ORDER], "FundingPayment": [HB_FUNDING]})
     result = json.dumps(ft_result()).encode()
     stem = "backtest-result-2026-11-20_09-47-07"
-    packed = zipped({f"{stem}.json": result, f"{stem}_config.json": b"{}", f"{stem}_Demo.py": b"x = 1", f"{stem}_market_change.feather": b"\0ARROW1", f"{stem}_signals.pkl": b"\x80"})
+    packed = zipped(
+        {
+            f"{stem}.json": result,
+            f"{stem}_config.json": b"{}",
+            f"{stem}_Demo.py": b"x = 1",
+            f"{stem}_market_change.feather": b"\0ARROW1",
+            f"{stem}_signals.pkl": b"\x80",
+        }
+    )
     return [
         Sample("backtest-result.json", result, "freqtrade_result", (2, 0, 3), book="backtest"),
         Sample("backtest-result.zip", packed, "freqtrade_result", (2, 0, 3), book="backtest"),
         Sample("backtest-result.meta.json", json.dumps(FT_META).encode(), "freqtrade_meta", (0, 0, 0), book="backtest"),
         Sample("trades.jsonl", lines(FT_API_TRADE), "freqtrade_trades", (0, 2, 5)),
-        Sample("trades.json", json.dumps({"trades": [FT_API_TRADE], "trades_count": 1, "total_trades": 1, "offset": 0}).encode(), "freqtrade_trades", (0, 2, 5)),
+        Sample(
+            "trades.json",
+            json.dumps({"trades": [FT_API_TRADE], "trades_count": 1, "total_trades": 1, "offset": 0}).encode(),
+            "freqtrade_trades",
+            (0, 2, 5),
+        ),
         Sample("tradesv3.sqlite", ft, "freqtrade_sqlite", (0, 2, 5)),
         Sample("my_trades.json", json.dumps([CCXT_TRADE]).encode(), "ccxt_trades", (0, 1, 0), source=_PINNED),
         Sample("my_trades.jsonl", lines({"exchange": "okx", "unified": CCXT_TRADE}), "ccxt_trades", (0, 1, 0), source=_PINNED),
@@ -291,7 +342,13 @@ def _engines() -> list[Sample]:
         Sample("history.csv", table([HB_HISTORY]), "hummingbot_history", (0, 1, 0), source=_PINNED),
         Sample("conf.sqlite", hb, "hummingbot_sqlite", (0, 1, 3)),
         Sample("x-order-events.json", json.dumps([LEAN_SUBMITTED, LEAN_EVENT]).encode(), "lean_events", (0, 1, 2), source=_PINNED),
-        Sample("lean-orders.jsonl", lines(LEAN_ORDER, pascal({**LEAN_ORDER, "id": 2, "events": [LEAN_EVENT]})), "lean_orders", (0, 2, 3), source=_PINNED),
+        Sample(
+            "lean-orders.jsonl",
+            lines(LEAN_ORDER, pascal({**LEAN_ORDER, "id": 2, "events": [LEAN_EVENT]})),
+            "lean_orders",
+            (0, 2, 3),
+            source=_PINNED,
+        ),
         Sample("lean.json", json.dumps(LEAN_RESULT).encode(), "lean_result", (0, 1, 3), book="backtest", source=_PINNED),
         Sample("drop.messages.log", FIX_LOG, "fix", (0, 1, 3), source=_PINNED),
         Sample("any.csv", MAPPED, "mapped", (0, 2, 0), source={**_PINNED, "columns": MAP}),
@@ -324,9 +381,8 @@ def column(found: list[Block], kind: str, name: str) -> list[Any]:
 
 def said(found: list[Block]) -> list[Any]:
     """All that the blocks say, without the lines: what must not depend on the container."""
-    out: list[Any] = []
-    for kind in ("decisions", "fills"):
-        out.append(sorted(zip(column(found, kind, "key"), column(found, kind, "content"), strict=True)))
+    kinds = ("decisions", "fills")
+    out: list[Any] = [sorted(zip(column(found, kind, "key"), column(found, kind, "content"), strict=True)) for kind in kinds]
     out.append(sorted(repr((x.ts, x.record)) for b in found for x in b.rare))
     out.append(sorted(r.code for b in found for r in b.refusals))
     return out

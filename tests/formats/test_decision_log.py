@@ -3,6 +3,7 @@
 import gzip
 import json
 import math
+from math import isnan
 
 import pytest
 from formats.samples import blocks, column, counts, log, refused
@@ -46,8 +47,8 @@ def test_decisions_carry_what_was_executed():
     assert column(found, "decisions", "action") == [1, HOLD, 1, CLOSE]
     assert column(found, "decisions", "side") == [1, 0, 1, -1]
     assert column(found, "decisions", "filled") == [1, 0, 0, 1]
-    assert [q if q == q else None for q in column(found, "decisions", "quantity")] == [2.0, None, None, 2.0]
-    assert [p if p == p else None for p in column(found, "decisions", "price")] == [101.0, None, None, 101.0]
+    assert [None if isnan(q) else q for q in column(found, "decisions", "quantity")] == [2.0, None, None, 2.0]
+    assert [None if isnan(p) else p for p in column(found, "decisions", "price")] == [101.0, None, None, 101.0]
     assert column(found, "decisions", "mark") == [100.5] * 4
     assert column(found, "decisions", "guards") == [None, None, ["max_position"], None]
     assert column(found, "decisions", "ts")[0] == START + 60 * 10**9

@@ -65,10 +65,10 @@ class Prices:
             symbol, ts = book.symbol(d["symbol"]), micros(d["ts"])
             put(self.quoted, symbol, ts, "", d.get("mark"), d)
             if not live and is_execution(d):
-                put(self.traded, symbol, ts, f"decision:{d.get('trade_id')}:{ts}:{d['action']}", d["price"], d)
+                put(self.traded, symbol, ts, "", d["price"], d)
         for f in book.fills:
             symbol, ts = book.symbol(f["symbol"]), micros(f["ts"])
-            put(self.traded, symbol, ts, f["fill_id"], f["price"], f)
+            put(self.traded, symbol, ts, "", f["price"], f)
             put(self.quoted, symbol, micros(f.get("decision_ts", f["ts"])), "", f.get("decision_mark"), f)
 
     def at(self, symbol: str, end: int) -> Price | None:

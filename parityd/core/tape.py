@@ -1,0 +1,110 @@
+"""One ledger as columns over a stretch of intervals, kept up to date: what a check reads instead of thousands of entries.
+
+1. It is told which entries changed and writes those alone; a symbol that is new is read whole. It reaches further than was asked, so that the
+   stretch moves on without being read again.
+2. A book of the backtest has moved where it posted and something is left of it: a posting that a newer run or a stop took back has not.
+3. Positions are integers; what the ledger folds into its opening leaves the columns.
+4. The columns are a function of the ledger as it is, however it became so: a fresh tape holds the same.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from parityd.core.ledger import ALLOWED, BOOK, LIVE_BOOK, Entry, Ledger
+
+LEAST, SPARE = 30 * 96, 96  # together less than the ledger keeps
+_NOTHING = 1e-9  # money under which a book counts as not having moved: the rounding of a posting taken back
+
+
+class Tape:
+    """One ledger as columns: quantities in 1e-8 units (symbols, 4, n), cash less fees and funding (symbols, 3, n), which books moved."""
+
+    def __init__(self) -> None:
+        self.base, self.length = 0, 0
+        self.places: dict[int, int] = {}
+        self.currency: dict[int, int] = {}
+        self._opening: dict[int, list[int]] = {}
+        self._changed: set[tuple[int, int]] = set()
+        self._room(0)
+
+    def _room(self, symbols: int) -> None:
+        self.q = np.zeros((symbols, 4, self.length), np.int64)
+        self.cash = np.zeros((symbols, 3, self.length))
+        self.moved = np.zeros((symbols, 3, self.length), np.bool_)
+        self.before = np.zeros((symbols, 4), np.int64)
+
+    def note(self, changed: Iterable[tuple[int, int]]) -> None:
+        """Entries (symbol, interval) of the ledger that changed since the last call."""
+        self._changed.update(changed)
+
+    def hold(self, ledger: Ledger, first: int, last: int) -> None:
+        """Bring the columns to the ledger's present state and let them cover at least first..last."""
+        if not self.length or first < self.base or first >= self.base + self.length:
+            self._start(ledger, first, max(last - first + 1, LEAST) + SPARE)
+        elif last >= self.base + self.length:
+            self._shift(first - self.base, last - first + 1)
+        for sym in {*ledger.entries, *ledger.opening} - self.places.keys():
+            self._add(ledger, sym)
+        changed, self._changed = self._changed, set()
+        early = {sym for sym, base in ledger.opening.items() if self._opening.get(sym) != base}
+        for sym, number in changed:
+            e = ledger.entries.get(sym, {}).get(number)
+            if number < self.base:
+                early.add(sym)
+            elif number >= self.base + self.length:
+                self._changed.add((sym, number))
+            elif e is not None:
+                self._write(self.places[sym], number - self.base, e)
+        for sym in early:
+            self._carry(ledger, sym)
+
+    def _start(self, ledger: Ledger, first: int, length: int) -> None:
+        self.base, self.length = first, length
+        self.places.clear()
+        self._changed.clear()
+        self._room(0)
+        for sym in {*ledger.entries, *ledger.opening}:
+            self._add(ledger, sym)
+
+    def _shift(self, by: int, at_least: int) -> None:
+        self.before += self.q[:, :, :by].sum(axis=2)
+        self.base += by
+        self.length = max(self.length, at_least + SPARE)
+        kept = (self.q[:, :, by:], self.cash[:, :, by:], self.moved[:, :, by:])
+        before = self.before
+        self._room(len(before))
+        self.before = before
+        for column, old in zip((self.q, self.cash, self.moved), kept, strict=True):
+            column[:, :, : old.shape[2]] = old
+
+    def _add(self, ledger: Ledger, sym: int) -> None:
+        self.places[sym] = place = len(self.places)
+        for name in ("q", "cash", "moved", "before"):
+            column = getattr(self, name)
+            setattr(self, name, np.concatenate([column, np.zeros((1, *column.shape[1:]), column.dtype)]))
+        for k, e in ledger.entries.get(sym, {}).items():
+            if k >= self.base + self.length:
+                self._changed.add((sym, k))
+            elif k >= self.base:
+                self._write(place, k - self.base, e)
+        self._carry(ledger, sym)
+
+    def _write(self, place: int, at: int, e: Entry) -> None:
+        self.q[place, :, at] = e.q
+        self.cash[place, :, at] = [c - f - x for c, f, x in zip(e.cash, e.fees, e.funding, strict=True)]
+        self.moved[place, :, at] = [_moved(e, BOOK), _moved(e, ALLOWED), e.trades[LIVE_BOOK] > 0]
+
+    def _carry(self, ledger: Ledger, sym: int) -> None:
+        """The position at the base anew; what the ledger has folded into its opening is no longer in the columns."""
+        base, table, place = ledger.opening.get(sym, [0, 0, 0, 0]), ledger.entries.get(sym, {}), self.places[sym]
+        folded = max(0, min(min(table, default=self.base), self.base + self.length) - self.base)
+        for column in (self.q, self.cash, self.moved):
+            column[place, :, :folded] = 0
+        self.before[place] = np.sum([base, *(e.q for k, e in table.items() if k < self.base)], axis=0)
+        self._opening[sym] = list(base)
+
+
+def _moved(e: Entry, side: int) -> bool:
+    """Whether a book of the backtest traded: a posting that a run or a stop took back has not."""
+    return e.trades[side] > 0 and (e.q[side] != 0 or abs(e.cash[side]) + abs(e.fees[side]) > _NOTHING)
