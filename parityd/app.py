@@ -62,7 +62,8 @@ def built(
     locked: bool = False,
 ) -> Iterator[App]:
     """Lock the folder, open the store, fold the state. Closes everything again. `evaluation`: the clock of judgement, where it is not `now`;
-    `locked`: the caller has the folder's lock already."""
+    `locked`: the caller has the folder's lock already.
+    """
     wall = now or clock.now
     with ExitStack() as stack:
         data_dir = settings.data_dir
@@ -74,9 +75,9 @@ def built(
         store, broken = _store(settings, wall())
         stack.callback(store.close)
         fresh = store.state("standing") is None  # nothing was ever committed: new, or made by a start that ended at once
-        if fresh and not broken and _had_store(data_dir):
-            broken = f"{store.path}: the store holds nothing, but an archive or an audit trail is there"
-        first = fresh and not broken and not (data_dir / "system_actions/trading_override.json").exists()
+        if fresh and not broken and _any_past(data_dir, None):
+            broken = f"{store.path}: the store holds nothing, but an archive, an audit trail or a publication is there"
+        first = fresh and not broken
         audit = AuditFiles(data_dir / "audit")
         if broken:
             tail = audit.tail()
@@ -97,7 +98,7 @@ def built(
             standing.broken_store = True
         if first and settings.publish.first_start != "CONTINUE":
             standing.first_start = settings.publish.first_start
-        publisher = _publisher(settings, store, wall, boottime, boot_id, brain, known_past=known_past)
+        publisher = _publisher(settings, store, wall, boottime, boot_id, brain, known_past=known_past, uncertain=bool(broken))
         brain.publisher = publisher
         publisher.told.append(lambda _before, told, head: brain.issued.append((head, told)))
         app = App(settings, store, spool, brain, publisher, audit, wall, boottime, broken, publisher.terms.instance)
@@ -106,47 +107,48 @@ def built(
         yield app
 
 
-def _any_past(data_dir: Path, store: Path) -> bool:
+def _any_past(data_dir: Path, store: Path | None) -> bool:
     """Whether there is a store, an archive, an audit trail or a published file."""
-    if store.exists() or (data_dir / "system_actions/trading_override.json").exists():
+    if (store is not None and store.exists()) or (data_dir / "system_actions/trading_override.json").exists():
         return True
-    return any(any((data_dir / name).rglob("*.*")) for name in ("archive", "audit") if (data_dir / name).is_dir())
+    return any(found.is_file() for name in ("archive", "audit") for found in (data_dir / name).rglob("*"))
 
 
 def _store(settings: Settings, now: int) -> tuple[Store, str]:
     """The store, or a new one beside what could not be read."""
     path = settings.store_path()
     ensure_folder(path.parent, 0o755)
-    lost = not path.exists() and _any_past(settings.data_dir, path) and _had_store(settings.data_dir)
+    lost = not path.exists() and _any_past(settings.data_dir, None)
     try:
         store = Store.open(path, now_ns=now)
+    except StoreUnavailable as e:
+        raise Problem(str(e)) from None
     except StoreBroken as e:
         set_aside(path, str(now // 1_000_000_000))
         return Store.open(path, now_ns=now), str(e)
-    return store, f"{path}: the store is gone, but an archive or an audit trail is there" if lost else ""
-
-
-def _had_store(data_dir: Path) -> bool:
-    """An archive or audit without its store: the store was lost, this is no first start."""
-    return any(any((data_dir / name).rglob("*.*")) for name in ("archive", "audit") if (data_dir / name).is_dir())
+    return store, f"{path}: the store is gone, but an archive, an audit trail or a publication is there" if lost else ""
 
 
 def _publisher(
-    settings: Settings, store: Store, now: Callable[[], int], boottime: Callable[[], int], boot_id: str, brain: Brain, *, known_past: bool
+    settings: Settings, store: Store, now: Callable[[], int], boottime: Callable[[], int], boot_id: str, brain: Brain, *, known_past: bool, uncertain: bool
 ) -> Publisher:
     saved: Mapping[str, object] = msgspec.json.decode(store.state("publisher") or b"{}")
     folder = settings.data_dir / "system_actions"
+    last = read_published(folder / "trading_override.json")
     on_file = read_sequences(folder / "trading_override.json")
     also = read_sequences(folder / "parity_action.json")
     instance = settings.publish.instance or str(saved.get("instance") or on_file[2] or also[2] or f"parityd-{uuid.uuid4().hex[:12]}")
     p = settings.publish
     publisher = Publisher(folder, Terms(p.interval, p.ttl, p.on_expiry, instance, boot_id), now, boottime, list)
-    seen = [int(str(saved.get("sequence", 0))), on_file[0], also[0]]
+    publisher.go_on_from(last)
     heard = max((s.live.acknowledged for s in brain.v.m.strategies.values()), default=0)
-    publisher.sequence = max(seen) + (MARGIN if known_past and not on_file[0] else 0)
-    publisher.decision_sequence = max(int(str(saved.get("decision_sequence", 0))), on_file[1], also[1], heard) + (
-        1 if known_past and not on_file[0] else 0
-    )
+    publisher.sequence = max(int(str(saved.get("sequence", 0))), on_file[0], also[0])
+    publisher.decision_sequence = max(int(str(saved.get("decision_sequence", 0))), on_file[1], also[1], heard)
+    if uncertain or (known_past and last is None):
+        told = past_of_files(settings.data_dir)
+        beyond = max(now() // 1_000_000, MARGIN)  # milliseconds since 1970: above whatever was counted up at one a publication
+        publisher.sequence = max(publisher.sequence, told.sequence, beyond)
+        publisher.decision_sequence = max(publisher.decision_sequence, told.decision_sequence, beyond)
     return publisher
 
 

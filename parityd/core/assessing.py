@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from parityd.core import shadow
 from parityd.core.evidence import Assessment, Finding
 from parityd.core.findings import assess
 from parityd.core.gauges import Gauges
@@ -19,9 +20,8 @@ from parityd.core.measures import Carried, attribute, convert, in_bps
 from parityd.core.monitor import Monitor
 from parityd.core.present import Facts, state_findings
 from parityd.core.quality import quality_grade, quality_score
-from parityd.core.returns import correlation, hit_rate, interval_returns, tracking_error_returns_bps
-from parityd.core import shadow
 from parityd.core.records import NO_TS
+from parityd.core.returns import correlation, hit_rate, interval_returns, tracking_error_returns_bps
 from parityd.core.strategy import Strategy
 from parityd.core.window import DAY_NS, Settling, settling, summed
 
@@ -119,11 +119,6 @@ def assess_period(m: Monitor, s: Strategy, day: str, now: int, facts: Facts, res
     if judged.evidence.settled < m.parameters.of(s.name).thresholds.min_trades:
         return None
     return list(assess(judged.evidence, m.parameters.of(s.name)).findings)
-
-
-def day_extras(m: Monitor, s: Strategy, day: str, now: int) -> dict[str, Any]:
-    """What a day's report says of a strategy beside its trades."""
-    return {}
 
 
 def shadow_trial(m: Monitor, s: Strategy, state: LadderState, now: int) -> Trial | None:

@@ -19,7 +19,23 @@ from parityd.core.matching import reach
 from parityd.core.parameters import Parameters
 from parityd.core.records import BACKTEST, LIVE, NO_TS
 from parityd.core.rows import (
-    AMBIGUOUS, B_FIELDS, B_FILLS, B_ID, BY_ID, BY_NONE, DEAD, HAS_PARTS, L_FIELDS, L_ID, MAKER, PART, SHELF_NS, Rows, Shelf, blank, shelf_of,
+    AMBIGUOUS,
+    B_FIELDS,
+    B_FILLS,
+    B_ID,
+    BY_ID,
+    BY_NONE,
+    DEAD,
+    HAS_PARTS,
+    L_FIELDS,
+    L_ID,
+    MAKER,
+    PART,
+    SHELF_NS,
+    Rows,
+    Shelf,
+    blank,
+    shelf_of,
 )  # fmt: skip
 from parityd.core.summary import ShelfSummary
 
@@ -271,7 +287,7 @@ class Books:
         mine, theirs = int(row[KEY[book]]), int(row[KEY[OTHER[book]]])
         if int(row["flags"]) & (PART | HAS_PARTS):
             self.ask(rows)
-        if mine not in (0, name) or (theirs not in (0, name)) and mine == 0:
+        if mine not in (0, name) or ((theirs not in (0, name)) and mine == 0):
             raise AssertionError("a name leads to a row that does not carry it")
         if theirs not in (0, name) and book_has_id(book, new):
             self.split(shelf, place)  # paired by time, and now more is known of the name: open, add, pair again

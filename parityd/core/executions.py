@@ -195,7 +195,8 @@ def fill_executions(book: str, c: FillColumns, instruments: Instruments, price: 
 
 def decision_executions(book: str, c: DecisionColumns, instruments: Instruments) -> Executions:
     """Decisions -> rows: executions of the backtest where they were filled, else what they say of a trade (its time and mark). One row a
-    decision, also where several share a trade id; `postings` holds the executed ones, in the rows' order."""
+    decision, also where several share a trade id; `postings` holds the executed ones, in the rows' order.
+    """
     pairs, which = _pairs(book, c.strategy, c.symbol, instruments)
     n = len(c)
     multiplier = np.where(np.isnan(c.multiplier), _of(pairs, which, "multiplier", np.float64), c.multiplier)

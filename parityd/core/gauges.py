@@ -33,24 +33,30 @@ class Gauges:
         self.decisions = Decisions(timeframe=terms.timeframe)
         gap, tolerance = s.books.gap_ns()
         self.parity = DecisionParity(self.decisions, gap=gap, tolerance=tolerance, quantity_tolerance=p.matching.quantity_tolerance)
-        self.decided = set[str]()  # books that have sent decisions
         self.filled = False
         self.saved_ns = 0
 
     def learn(self, book: str, d: DecisionColumns, s: Strategy, instruments: Instruments, names: Names, past: Past) -> None:
         """Decisions of a turn (new ones, of this strategy)."""
-        self.decided |= {book, *(b for b in BOOKS if s.memory.sends_holds.get(b) is not None)}
-        if len(self.decided) < 2:
+        if book not in s.memory.decided:
+            s.memory.decided.append(book)
+        if len(s.memory.decided) < len(BOOKS):
+            return
+        if not self.filled:  # the second book begins to decide: what is stored holds this turn's as well
+            self.fill(s, instruments, names, past)
             return
         self.decisions.supersede(s.books.runs, names)
-        if not self.filled:  # the second book begins to decide: what is stored holds this turn's as well
-            self.filled = True
-            for b, cols in past(s.name):
-                own = cols if set(cols.strategy) == {s.name} else cols.take(_of(cols, s.name))
-                if len(own):
-                    self.decisions.add(b, own, instruments, _created(b, own, s))
-            return
-        self.decisions.add(book, d, instruments, _created(book, d, s))
+        own = d if len(set(d.strategy)) == 1 else d.take(_of(d, s.name))
+        self.decisions.add(book, own, instruments, _created(book, own, s))
+
+    def fill(self, s: Strategy, instruments: Instruments, names: Names, past: Past) -> None:
+        """Read the stored decisions of both books."""
+        self.filled = True
+        self.decisions.supersede(s.books.runs, names)
+        for b, cols in past(s.name):
+            own = cols if set(cols.strategy) == {s.name} else cols.take(_of(cols, s.name))
+            if len(own):
+                self.decisions.add(b, own, instruments, _created(b, own, s))
 
     def compared(self, s: Strategy) -> Parity:
         """Counts of the 24 h up to what both watermarks have reached."""

@@ -152,4 +152,4 @@ def _too_many(line: int, strategy: str) -> Refusal:
     return Refusal(line=line, code="bad_value", reason=f"strategy {strategy!r} would exceed the limit on strategies ([limits] strategies)")
 
 
-__all__ = ["BOOKS", "Counted", "Decision", "Fill", "FileBatch", "rare_names", "take"]
+__all__ = ["BOOKS", "Counted", "Decision", "FileBatch", "Fill", "rare_names", "take"]

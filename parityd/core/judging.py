@@ -17,7 +17,7 @@ from parityd.core.parameters import Parameters, StrategyTerms
 from parityd.core.records import NO_TS
 from parityd.core.rows import DEAD, HOW, PART, SHELF_NS, SUSPECT, Rows, shelf_of
 from parityd.core.strategy import Strategy
-from parityd.core.summary import ID, B_ONLY, L_ONLY, TIMED, Summary
+from parityd.core.summary import B_ONLY, ID, L_ONLY, TIMED, Summary
 from parityd.core.window import DAY_NS, Settling, Window, evidence_window, numbers_of, settled_rows, summed
 
 HOUR_NS = 3600 * 1_000_000_000
@@ -197,4 +197,4 @@ def late_rows(s: Strategy, start: int, end: int, until: Settling | None, sym: in
     return np.concatenate(out) if out else np.zeros(0, s.books.shelf(0).view.dtype)
 
 
-__all__ = ["Judged", "Marks", "NO_TS", "carried_in", "counts", "judge", "late_rows"]
+__all__ = ["NO_TS", "Judged", "Marks", "carried_in", "counts", "judge", "late_rows"]

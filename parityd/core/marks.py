@@ -22,7 +22,8 @@ KEPT = 200_000
 
 class Series:
     """Points (time, rank, price), sorted by time then rank when read. Of equal time and rank the largest price stands (any rule will do,
-    if it does not depend on order)."""
+    if it does not depend on order).
+    """
 
     __slots__ = ("_fresh", "px", "rank", "ts")
 

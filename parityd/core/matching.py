@@ -120,8 +120,7 @@ def _trace(a: Times, b: Times, lo: list[int], hi: list[int], moves: list[list[in
     out: list[tuple[int, int]] = []
     i, j = len(a), hi[-1]
     while i > 0:
-        if j > hi[i]:
-            j = hi[i]
+        j = min(j, hi[i])
         if j < lo[i]:
             raise AssertionError("the band was left")
         how = moves[i][j - lo[i]]
@@ -137,7 +136,8 @@ def _trace(a: Times, b: Times, lo: list[int], hi: list[int], moves: list[list[in
 
 def pair_by_time(b: Sequence[Execution], l: Sequence[Execution], *, gap: int, tolerance: int, ids_shared: bool, fixed: Sequence[tuple[int, int]] = ()) -> list[Pair]:  # noqa: E741
     """Steps 2, 3 and 4 for one strategy, symbol and side; distances and gaps in ns. `fixed` are the pairs of step 1 (places in b and l):
-    leftovers may join them."""
+    leftovers may join them.
+    """
 
     def may(i: int, j: int) -> bool:
         return not (ids_shared and b[i].has_id and l[j].has_id)
@@ -200,7 +200,7 @@ def _join_leftovers(
     used_b: set[int],
     used_l: set[int],
     gap: int,
-    may: Callable[[int, int], bool],  # noqa: E741
+    may: Callable[[int, int], bool],
 ) -> None:
     """Step 4: leftovers, nearest first, each into the nearest pair whose quantities it brings closer."""
     totals = [[b[p.b].quantity, l[p.l].quantity] for p in pairs]

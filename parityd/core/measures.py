@@ -56,7 +56,7 @@ class Attribution(msgspec.Struct):
 
 
 def price_measures(s: Summary, how: TrackingError) -> dict[str, float | None]:
-    """tracking error, mean, std and extremes of price_diff_bps, and what else is averaged over matched trades."""
+    """Tracking error, mean, std and extremes of price_diff_bps, and what else is averaged over matched trades."""
     n = s["n"]
     if n == 0:
         names = ("tracking_error_bps", "mean_price_diff_bps", "std_price_diff_bps", "max_price_diff_bps", "mean_fee_diff_bps", "mean_timing_diff_ms", "median_latency_ms")
@@ -104,7 +104,8 @@ def attribute(
     s: Summary, start: int, end: int, marks: Marks, names: Names, carried: dict[int, Carried], funding: dict[int, float], late: "LateRows"
 ) -> Attribution:
     """Split the shortfall of the window [start, end]. `late(sym, t)` gives the settled rows of the symbol with trade time after t: those
-    that m_T is too old for."""
+    that m_T is too old for.
+    """
     out: dict[str, Money] = {}
     unmarked, oldest = 0, None
     counts = {"data_impact": s["data_n"], "timing_impact": s["timing_c"], "market_impact": s["impact_n"], "slippage_impact": s["slip_c"]}

@@ -198,7 +198,8 @@ class Monitor:
     def _submitted(self, book: str, c: FillColumns, e: Executions) -> None:
         """Executions named by a trade id learn their submission through their orders; orders heard of later find them by `links`.
 
-        Only where it can matter: a symbol whose books share ids is joined by them."""
+        Only where it can matter: a symbol whose books share ids is joined by them.
+        """
         open_pairs = [k for k, p in enumerate(e.pairs) if not self._shares_ids(p.strategy, p.sym)]
         if not open_pairs:
             return

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from parityd.core.books import KEY, OTHER, SIDE_FIELDS, add_side
 from parityd.core.columns import DecisionColumns, FillColumns
 from parityd.core.executions import Executions, decision_executions, fill_executions, names_of, order_name
 from parityd.core.hashing import mix
@@ -21,7 +22,6 @@ from parityd.core.intake import Counted
 from parityd.core.observed import note_fills
 from parityd.core.records import BACKTEST, BOOKS, LIVE, NO_TS, Line, Order
 from parityd.core.rows import B_ID, BY_ID, BY_NONE, L_ID, Rows, blank
-from parityd.core.books import KEY, OTHER, SIDE_FIELDS, add_side
 from parityd.core.strategy import Strategy
 
 if TYPE_CHECKING:

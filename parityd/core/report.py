@@ -15,15 +15,27 @@ import numpy as np
 
 from parityd.core.assessing import rates
 from parityd.core.instants import day_start, rfc3339
-from parityd.core.judging import carried_in, counts, late_rows
-from parityd.core.measures import Attribution, Carried, Money, SUBTOTALS, attribute, convert, coverage, in_bps, in_currency, match_rate, price_measures
+from parityd.core.judging import carried_in, counts, cumulative_drift, late_rows
+from parityd.core.measures import (
+    SUBTOTALS,
+    Attribution,
+    Carried,
+    Money,
+    attribute,
+    convert,
+    coverage,
+    in_bps,
+    in_currency,
+    match_rate,
+    price_measures,
+)
 from parityd.core.monitor import Monitor
 from parityd.core.records import NO_TS
 from parityd.core.rows import DEAD, PART, SHELF_NS, shelf_of
 from parityd.core.strategy import Strategy
 from parityd.core.summary import Summary, classes, total
 from parityd.core.trade_view import cost, values, view
-from parityd.core.window import DAY_NS, Settling, settled_rows, settling, summed
+from parityd.core.window import DAY_NS, Settling, Window, settled_rows, settling, summed
 
 SCHEMA = "parityd/report/1"
 WORST = 10
@@ -42,6 +54,7 @@ class DayOf(msgspec.Struct):
     variance: float
     worst: list[dict[str, Any]]
     best: list[dict[str, Any]]
+    drift: float | None = None
 
 
 def day_report(
@@ -67,7 +80,9 @@ def _day_of(m: Monitor, s: Strategy, day: str, now: int, *, waiting: bool) -> Da
     funding = _funding(s, start, end)
     a = attribute(sums, start, end + 1, m.marks, m.names, carried, funding, lambda sym, t: late_rows(s, start, end, paired, sym, t))  # type: ignore[arg-type]
     variance, worst, best = _ranked(m, s, start, end, paired)
-    return DayOf(sums, counts(sums, pending), a, variance, worst, best)
+    window = Window(start, end, sums, pending)
+    drift = cumulative_drift(s, paired, window, m.parameters.of(s.name))[0]
+    return DayOf(sums, counts(sums, pending), a, variance, worst, best, drift)
 
 
 def _funding(s: Strategy, start: int, end: int) -> dict[int, float]:
@@ -119,7 +134,7 @@ def _strategy(m: Monitor, d: DayOf, day: str, standing: Mapping[str, Any], extra
     return {
         **{k: standing.get(k) for k in ("level", "grade", "quality_score", "quality_grade", "action", "would_be_action", "evidence")},
         "findings": list(standing.get("findings", [])),
-        **_figures(m, [d], day, {**more, "cumulative_drift_bps": standing.get("metrics", {}).get("cumulative_drift_bps")}),
+        **_figures(m, [d], day, {**more, "cumulative_drift_bps": d.drift}),
         "worst_trades": d.worst, "best_trades": d.best,
         "markouts": None, "drift": standing.get("drift"), "performance": None, "streaks": standing.get("streaks"),
         **own,

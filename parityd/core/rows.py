@@ -56,7 +56,7 @@ DERIVED = ("d", "n", "x", "ln", "fee_bps", "timing_ms", "data", "timing", "slip"
 
 
 def blank(n: int) -> Rows:
-    """n rows with nothing in them: times NO_TS, quantities 0, marks NaN."""
+    """N rows with nothing in them: times NO_TS, quantities 0, marks NaN."""
     rows = np.zeros(n, ROW)
     for f in TIMES:
         rows[f] = NO_TS

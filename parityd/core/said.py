@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-
 from parityd.core.columns import fill_key
 from parityd.core.executions import order_name, trade_name
 from parityd.core.instants import parse_time
 from parityd.core.observed import note_funding, note_split
 from parityd.core.records import (
-    BACKTEST, LIVE, NO_TS, Balance, Bust, Funding, Heartbeat, Line, Mark, Order, Position, Run, Split, Transfer,
+    BACKTEST,
+    LIVE,
+    NO_TS,
+    Balance,
+    Bust,
+    Funding,
+    Heartbeat,
+    Line,
+    Mark,
+    Order,
+    Position,
+    Run,
+    Split,
+    Transfer,
 )  # fmt: skip
 from parityd.core.rows import SHELF_NS, blank
 from parityd.core.strategy import Pulse, Reported, Strategy

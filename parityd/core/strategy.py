@@ -70,6 +70,7 @@ class Memory(msgspec.Struct):
     line: int = NO_TS  # nothing before it raises anything (reset)
     orders: dict[str, int] = msgspec.field(default_factory=dict)  # by status, for the fill rate
     shadow_fills: int = 0
+    decided: list[str] = msgspec.field(default_factory=list)  # books that have sent decisions
 
 
 class Strategy:

@@ -36,7 +36,7 @@ SYM_AT = {name: k for k, name in enumerate(PER_SYMBOL)}
 class Summary:
     """Sums of one stretch; `s` has shape (FIELDS,), `sym` maps a symbol's code to shape (PER_SYMBOL,)."""
 
-    __slots__ = ("ccy", "latest", "latency", "newest", "peak", "peak_w", "s", "sym")
+    __slots__ = ("ccy", "latency", "latest", "newest", "peak", "peak_w", "s", "sym")
 
     def __init__(self) -> None:
         self.s: F64 = np.zeros(len(FIELDS))

@@ -11,11 +11,11 @@ from typing import Any
 
 import msgspec
 
-from parityd.core.assessing import Assessed, Facts, assess_period, assess_strategy, day_extras, shadow_trial
+from parityd.core.assessing import Assessed, Facts, assess_period, assess_strategy, shadow_trial
 from parityd.core.commands import ALL, Command, Halt, Moment, after_reset, ended
 from parityd.core.evidence import Finding
 from parityd.core.findings import grade
-from parityd.core.gauges import Gauges
+from parityd.core.gauges import Gauges, Past
 from parityd.core.in_force import InForce
 from parityd.core.instants import day_text, rfc3339
 from parityd.core.ladder import on_check, on_clock, on_enable, on_period_closed, on_reset, on_scan
@@ -59,6 +59,7 @@ class Verdicts:
         self.assessed: dict[str, Assessed] = {}
         self.published: dict[str, str] = {}  # action in force a strategy, as of the last look
         self.gauges: dict[str, Gauges] = {}
+        self.past: Past | None = None  # stored decisions, for decision parity
         self.saved: dict[str, bytes] = {}  # blobs as stored last
         self.ended: list[tuple[str, str]] = []  # force_enables that ended: (strategy, why)
 
@@ -112,7 +113,10 @@ class Verdicts:
     def gauges_of(self, name: str) -> Gauges:
         found = self.gauges.get(name)
         if found is None:
-            found = self.gauges[name] = Gauges(self.m.strategies[name], self.m.parameters)
+            s = self.m.strategies[name]
+            found = self.gauges[name] = Gauges(s, self.m.parameters)
+            if len(s.memory.decided) > 1 and self.past is not None:
+                found.fill(s, self.m.instruments, self.m.names, self.past)
         return found
 
     def ladder(self, name: str) -> LadderState:
@@ -206,10 +210,6 @@ class Verdicts:
             "drift": found.drift if found is not None else None,
             "acknowledged_sequence": self._acknowledged(name),
         }
-
-    def extras(self, day: str, now: int) -> dict[str, dict[str, Any]]:
-        """Further parts of a day's report, by strategy."""
-        return {name: day_extras(self.m, s, day, now) for name, s in self.m.strategies.items()}
 
     def _acknowledged(self, name: str) -> int | None:
         s = self.m.strategies.get(name)

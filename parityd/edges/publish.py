@@ -1,12 +1,15 @@
 """The publication: one thread that replaces both files, paced by the boot-time clock (CONTRACT 3).
 
 1. The files are always a whole publication, durable before anyone is told; of contents that wait, the newest is written, the rest dropped.
-2. A renewal is earned: while `withheld()` names a reason nothing is re-issued and the last permission lapses.
+2. Permission is earned: while `withheld()` names a reason, or the two clocks moved apart since the last renewal, only rises are written, and
+   such a one prolongs nothing: it ends when the publication before it would have ended. A stop for all needs no such care.
 3. `sequence` rises with every issue, `decision_sequence` when an entry changes; both go on above everything seen before.
-4. The wall clock and the boot-time clock must have moved alike since the last renewal; else a re-evaluation is asked for first.
-5. It decides nothing: entries come from `compose`, a function of state; a failing disk is counted and tried again.
+4. What has become more severe, by whatever (a clock that ended a force_enable, a disk that refused the last stop), is written within a second.
+5. It decides nothing: entries come from `compose`, a function of state. A failing disk is counted and tried again, each time with a new file;
+   on a full one a stop may use the reserve.
 """
 
+import errno
 import json
 import threading
 from collections.abc import Callable, Mapping
@@ -14,11 +17,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from parityd.core.publication import Entries, Head, action_document, no_better_than, override_document, same
+from parityd.core.in_force import InForce, most_severe
+from parityd.core.ladder_table import EFFECTS, SEVERITY
+from parityd.core.publication import Entries, Head, action_document, no_better_than, override_document, rises, same
 from parityd.edges.files import replace_durably
+from parityd.edges.published import Published, read_published, read_sequences
+from parityd.edges.reserve import Reserve
 
 MODE = 0o644
 STEP_NS = 2_000_000_000  # the two clocks may differ by this between renewals
+LOOK_NS = 1_000_000_000
+RESERVE_NS = 30_000_000_000
+LEAST_TTL = 0.2
 
 
 @dataclass(slots=True)
@@ -55,16 +65,28 @@ class Publisher:
         self.action: dict[str, Any] = {}
         self.failures = 0
         self.published_ns = 0
+        self.until_ns = 0  # boot time at which the last publication lapses; 0 = nothing is in force
         self.reasons: list[str] = []
         self.stepped = threading.Event()  # clocks disagree: a re-evaluation is needed
         self.told: list[Callable[[Entries | None, Entries, Head], None]] = []
+        self.refused: list[Callable[[OSError], None]] = []
         self._content: Content | None = None
         self._lock = threading.RLock()
         self._due = threading.Condition()
         self._stop = False
+        self._now_due = False
         self._thread: threading.Thread | None = None
         self._last: tuple[int, int] | None = None  # (wall, boot) of the last renewal
+        self._reserve = Reserve(folder)
         self.moving_ns = 0
+
+    def go_on_from(self, last: Published | None) -> None:
+        """What was published before this process: its sequences, what it tells engines now, and until when."""
+        if last is None:
+            return
+        self.sequence, self.decision_sequence = max(self.sequence, last.sequence), max(self.decision_sequence, last.decision_sequence)
+        self.entries, self.published_ns = last.entries, last.issued_ns
+        self.until_ns = last.until_boottime_ns if last.boot_id == self.terms.boot_id else 0
 
     # --- from the pump and the operators' watch -----------------------------------------------------------------
 
@@ -75,36 +97,87 @@ class Publisher:
                 self._content = content
             if self._content is None:
                 return False
-            fresh = (then or self._content.compose)()
-            return self._write(no_better_than(fresh, self.entries) if rises_only else fresh)
+            return self._issue((then or self._content.compose)(), rises_only=rises_only)
 
-    def _write(self, entries: Entries) -> bool:
-        assert self._content is not None  # noqa: S101  publish and _renew see to it
+    def _issue(self, fresh: Entries, *, rises_only: bool) -> bool:
+        """Write what may be told now: all of it, or what is more severe."""
+        self.reasons = self._unearned()
+        if not self.reasons:
+            return self._write(no_better_than(fresh, self.entries) if rises_only else fresh, self.terms.ttl)
+        standing = self._standing()
+        if not rises(fresh, standing):
+            return True
+        told = no_better_than(fresh, standing)
+        left = (self.until_ns - self.boottime()) / 1e9
+        whole = left < LEAST_TTL or stops_all(told)
+        return self._write(told, self.terms.ttl if whole else min(left // 0.001 / 1000, self.terms.ttl), earned=False)
+
+    def _unearned(self) -> list[str]:
+        reasons = self.withheld()
+        apart = self.apart_ns()
+        if apart > STEP_NS:
+            reasons = [*reasons, f"the wall clock and the boot clock moved {apart / 1e9:.1f} s apart: evaluating again first"]
+            self.stepped.set()
+        return reasons
+
+    def apart_ns(self) -> int:
+        """How differently the two clocks moved since the last renewal."""
+        last = self._last
+        return 0 if last is None else abs((self.now() - last[0]) - (self.boottime() - last[1]))
+
+    def _standing(self) -> Entries:
+        """What engines do now: the last publication while it holds, else the more severe of it and `on_expiry`."""
+        lapsed = expired(self.terms.on_expiry)
+        if self.entries is None:
+            return lapsed
+        if self.boottime() < self.until_ns:
+            return self.entries
+        return no_better_than(Entries(dict.fromkeys(self.entries.strategies, lapsed.default), lapsed.default, lapsed.default), self.entries)
+
+    def _write(self, entries: Entries, ttl: float, *, earned: bool = True) -> bool:
+        assert self._content is not None  # noqa: S101  publish and renew see to it
         before = self.entries
         wall, boot = self.now(), self.boottime()
         decision = self.decision_sequence + (0 if same(entries, before) else 1)
-        head = Head(self.sequence + 1, decision, self.terms.instance, self.terms.boot_id, wall, boot, self.terms.ttl, self.terms.on_expiry)
-        override = override_document(head, entries)
-        action = action_document(head, entries, self._content.strategies)
+        head = Head(self.sequence + 1, decision, self.terms.instance, self.terms.boot_id, wall, boot, ttl, self.terms.on_expiry)
         try:
-            replace_durably(self.folder / "trading_override.json", encoded(override), MODE)
-            self.sequence, self.decision_sequence, self.entries, self.override = head.sequence, decision, entries, override
-            self.published_ns = wall
-            self._last = (wall, boot)
-            replace_durably(self.folder / "parity_action.json", encoded(action), MODE)
-        except OSError:
-            self.failures += 1
+            self._replace("trading_override.json", encoded(override_document(head, entries)), stop=before is None or rises(entries, before))
+        except OSError as e:
+            self._failed(e)
             self.sequence = head.sequence  # whether it reached the disk is not known: never used again
             self.decision_sequence = max(self.decision_sequence, decision)
             return False
-        self.action = action
+        self.sequence, self.decision_sequence, self.entries = head.sequence, decision, entries
+        self.override = override_document(head, entries)
+        self.published_ns, self.until_ns = wall, boot + round(ttl * 1e9)
+        if earned:
+            self._last = (wall, boot)
+        self.action = action_document(head, entries, self._content.strategies)
+        try:
+            replace_durably(self.folder / "parity_action.json", encoded(self.action), MODE)
+        except OSError as e:
+            self._failed(e)
         for tell in self.told:
             tell(before, entries, head)
         return True
 
+    def _replace(self, name: str, data: bytes, *, stop: bool) -> None:
+        try:
+            replace_durably(self.folder / name, data, MODE)
+        except OSError as e:
+            if not (stop and e.errno in (errno.ENOSPC, errno.EDQUOT) and self._reserve.free()):
+                raise
+            replace_durably(self.folder / name, data, MODE)
+
+    def _failed(self, error: OSError) -> None:
+        self.failures += 1
+        for tell in self.refused:
+            tell(error)
+
     # --- renewal ------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
+        self._reserve.keep()
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
         self._thread.start()
 
@@ -119,51 +192,68 @@ class Publisher:
     def alive(self) -> bool:
         return self._thread is not None and self._thread.is_alive()
 
+    def wake(self) -> None:
+        """Renew at once where it is earned: what withheld it may have ended."""
+        with self._due:
+            self._now_due = True
+            self._due.notify_all()
+
     def _run(self) -> None:
-        due = self.boottime()
+        due = looked = kept = self.boottime()
         while True:
             with self._due:
+                if not (self._stop or self._now_due):
+                    self._due.wait(min(0.25, self.terms.interval / 4))
                 if self._stop:
                     return
-                self._due.wait(min(0.25, self.terms.interval / 4))
-                if self._stop:
-                    return
+                woken, self._now_due = self._now_due, False
             self.moving_ns = self.boottime()
-            if self.moving_ns >= due:
+            if self.moving_ns >= due or woken:
                 self.renew()
-                due = max(due + round(self.terms.interval * 1e9), self.moving_ns)
+                due = max(due + round(self.terms.interval * 1e9), self.moving_ns) if not woken else self.moving_ns + round(self.terms.interval * 1e9)
+            elif self.moving_ns - looked >= LOOK_NS:
+                looked = self.moving_ns
+                self.look()
+            if self.moving_ns - kept >= RESERVE_NS:
+                kept = self.moving_ns
+                self._reserve.keep()
 
     def renew(self) -> bool:
-        """Re-issue what stands, if it is earned."""
+        """Re-issue what stands, if it is earned; what has become more severe in any case."""
         with self._lock:
-            reasons = self.withheld()
-            if self._last is not None and self._content is not None:
-                drift = abs((self.now() - self._last[0]) - (self.boottime() - self._last[1]))
-                if drift > STEP_NS:
-                    reasons = [*reasons, f"the wall clock and the boot clock moved {drift / 1e9:.1f} s apart: evaluating again first"]
-                    self.stepped.set()
-            self.reasons = reasons
-            if self._content is None or reasons:
+            if self._content is None:
+                self.reasons = self._unearned()
                 return False
-            return self._write(self._content.compose())
+            return self._issue(self._content.compose(), rises_only=False) and not self.reasons
+
+    def look(self) -> None:
+        """Write what has become more severe since the last issue, whoever forgot to ask for it or failed."""
+        with self._lock:
+            if self._content is not None and rises(fresh := self._content.compose(), self._standing()):
+                self._issue(fresh, rises_only=True)
 
     def evaluated(self) -> None:
-        """An evaluation has been made since the clocks stepped: renewals may go on."""
+        """Everything has been judged by the clocks as they are now: renewals may go on."""
         with self._lock:
-            if self.stepped.is_set():
-                self._last = (self.now(), self.boottime())
-                self.stepped.clear()
+            self._last = (self.now(), self.boottime())
+            self.stepped.clear()
+
+
+def expired(on_expiry: str) -> Entries:
+    """What no publication means."""
+    effect = EFFECTS[on_expiry]
+    entry = InForce(action=on_expiry, trading_enabled=effect.trading_enabled, size_multiplier=effect.size or 0.0, reason="no publication was valid")
+    return Entries({}, entry, entry)
+
+
+def stops_all(entries: Entries) -> bool:
+    """Whether nobody is permitted anything by it."""
+    least = SEVERITY["DISABLE_TRADING"]
+    return all(SEVERITY[one.action] >= least for one in (entries.default, *entries.strategies.values()))
 
 
 def encoded(document: Mapping[str, Any]) -> bytes:
     return json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(", ", ": ")).encode() + b"\n"
 
 
-def read_sequences(path: Path) -> tuple[int, int, str]:
-    """(sequence, decision_sequence, instance) of a published file; (0, 0, "") where there is none or it cannot be read."""
-    try:
-        with path.open("rb") as f:
-            document = json.loads(f.read(4 << 20))
-        return int(document["sequence"]), int(document["decision_sequence"]), str(document["instance"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return 0, 0, ""
+__all__ = ["Content", "Publisher", "Terms", "encoded", "expired", "most_severe", "read_published", "read_sequences", "stops_all"]

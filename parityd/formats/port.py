@@ -38,7 +38,7 @@ class Limits:
     nesting: int = 32
     members: int = 1000
     child_memory: int = 1 << 30
-    child_seconds: float = 600.0
+    child_seconds: float = 300.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,6 @@
 """The table of formats, and how a part finds its own: by what it holds, unless its source pins it.
 
-1. The first format of the table that knows a sample has it; order matters only where one's mark is part of another's.
+1. A `kind` says that it is native; else the first format of the table that knows a sample has it.
 2. In lines, the first object that any format knows decides, within the first `LOOK` objects; a file of lines that holds none, yet looks like
    text, is native: its lines are then refused one by one.
 3. What is neither known nor pinned is `unknown_format`, and nothing of it is taken.
@@ -64,7 +64,8 @@ def recognised(part: Part, context: Context) -> tuple[Part, Format | None]:
     candidates = _candidates(context)
     strange = False
     for sample, shaped in _samples(part, context):
-        found = next((f for f in candidates if f.knows(sample)), None)
+        said = BY_NAME["native"] if "kind" in sample.keys and BY_NAME["native"] in candidates else None
+        found = said or next((f for f in candidates if f.knows(sample)), None)
         if found is not None:
             return shaped, found
         strange = strange or bool(sample.keys)

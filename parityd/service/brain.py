@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from parityd.core.assessing import Facts
 from parityd.core.commands import Command, Halt, Moment
@@ -164,11 +163,8 @@ class Brain:
                 continue
             book = r.waiting.book
             for name in dict.fromkeys(got.decisions.strategy):
-                gauges = self.v.gauges_of(name)
-                gauges.decided.add(book)
-                if len(gauges.decided) == 2:
-                    own = got.decisions if len(set(got.decisions.strategy)) == 1 else got.decisions.take(np.fromiter((x == name for x in got.decisions.strategy), np.bool_, len(got.decisions)))
-                    gauges.learn(book, own, self.v.m.strategies[name], self.v.m.instruments, self.v.m.names, memory.past_decisions(self.store, self.now()))
+                past = memory.past_decisions(self.store, self.now())
+                self.v.gauges_of(name).learn(book, got.decisions, self.v.m.strategies[name], self.v.m.instruments, self.v.m.names, past)
 
     # --- files --------------------------------------------------------------------------------------------------
 

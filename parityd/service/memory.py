@@ -59,6 +59,7 @@ def fold(store: Store, parameters: Parameters) -> Verdicts:
     standing_blob = store.state("standing")
     standing = msgspec.msgpack.decode(standing_blob, type=Standing) if standing_blob else Standing()
     v = Verdicts(m, standing)
+    v.past = past_decisions(store, max((s.live.watermark for s in m.strategies.values()), default=0))
     for name, blob in v_drift.items():
         if name in m.strategies:
             with suppress(ValueError):

@@ -10,6 +10,7 @@ import msgspec
 from parityd.core.instants import DAY_NS, day_start, day_text
 from parityd.core.report import day_report
 from parityd.edges.files import replace_durably
+from parityd.service.extras import day_extras
 from parityd.store.entries import AuditDraft, Commit, ReportEntry
 
 if TYPE_CHECKING:
@@ -56,7 +57,12 @@ class Reporter:
     def make(self, day: str, now: int, revision: int = 1) -> dict[str, Any]:
         b = self.brain
         standing = dict(b.view.strategies)
-        return day_report(b.v.m, day, now, waiting=b.facts().waiting, standing=standing, extras=b.v.extras(day, now), revision=revision)
+        return day_report(b.v.m, day, now, waiting=b.facts().waiting, standing=standing, extras=day_extras(b.v.m, b.store, day, now, self._parity()), revision=revision)
+
+    def _parity(self) -> dict[str, dict[str, float | None]]:
+        """Decision parity is counted over the last 24 h, not by day."""
+        names = ("decision_parity", "action_parity")
+        return {name: {k: a.metrics.get(k) for k in names} for name, a in self.brain.v.assessed.items()}
 
     def revise(self, day: str, now: int) -> tuple[dict[str, Any], bool]:
         """The day's report with its right revision, and whether it is a new one."""

@@ -1,0 +1,83 @@
+"""What a day's report says beside its trades: returns, markouts and performance, from the stored records of that day, read once for all."""
+
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from parityd.core.assessing import rates
+from parityd.core.columns import FillColumns
+from parityd.core.day_series import day_series
+from parityd.core.instants import DAY_NS, day_start
+from parityd.core.live_fills import live_fills, no_fills, outcomes
+from parityd.core.markouts import markouts
+from parityd.core.monitor import Monitor
+from parityd.core.performance import daily_profits, performance
+from parityd.core.records import LIVE, Line
+from parityd.core.returns import correlation, hit_rate, interval_returns, tracking_error_returns_bps
+from parityd.core.rows import SHELF_NS
+from parityd.core.strategy import Strategy
+from parityd.core.window import settling
+from parityd.store import Store
+
+MOST_FILLS = 300_000
+"""Beyond so many live fills in a day markouts and performance are left out (None): the report stays quick."""
+
+
+def day_extras(m: Monitor, store: Store, day: str, now: int, parity: dict[str, dict[str, float | None]]) -> dict[str, dict[str, Any]]:
+    """By strategy: further metrics, markouts, performance and chart series of one UTC day."""
+    start = day_start(day)
+    end = start + DAY_NS - 1
+    fills, lines = _records(m, store, start, end)
+    return {name: _one(m, s, start, end, now, fills.get(name), lines.get(name, []), parity.get(name, {})) for name, s in m.strategies.items()}
+
+
+def _records(m: Monitor, store: Store, start: int, end: int) -> tuple[dict[str, list[FillColumns] | None], dict[str, list[Line]]]:
+    fills: dict[str, list[FillColumns] | None] = {}
+    lines: dict[str, list[Line]] = {}
+    held = 0
+    for file, own, _, rare in store.records(None, start, end):
+        if file.book != LIVE:
+            continue
+        for line in rare:
+            name = getattr(line.record, "strategy", "")
+            if name and start <= line.ts <= end:
+                lines.setdefault(name, []).append(line)
+        if own is None:
+            continue
+        held += len(own)
+        if held > MOST_FILLS:
+            return dict.fromkeys(m.strategies), lines
+        keep = (own.ts >= start) & (own.ts <= end) & ~own.shadow
+        for name in dict.fromkeys(own.strategy):
+            if name not in m.strategies:
+                continue
+            busted = np.fromiter(m.strategies[name].memory.busted, np.uint64, len(m.strategies[name].memory.busted))
+            mine = own.take(keep & np.fromiter((x == name for x in own.strategy), np.bool_, len(own)) & ~np.isin(own.key, busted))
+            if len(mine):
+                table = fills.setdefault(name, [])
+                if table is not None:
+                    table.append(mine)
+    return fills, lines
+
+
+def _one(
+    m: Monitor, s: Strategy, start: int, end: int, now: int, columns: list[FillColumns] | None, lines: list[Line], parity: dict[str, float | None]
+) -> dict[str, Any]:
+    terms = m.parameters.of(s.name)
+    rate = {"rate": lambda ccy: rates(m, [m.names[ccy]], end).get(m.names[ccy])}
+    returns = interval_returns(s, m.marks, capital=terms.capital, now=now, first=start // SHELF_NS, last=end // SHELF_NS, **rate)  # type: ignore[arg-type]
+    metrics = {
+        "correlation": correlation(returns), "hit_rate": hit_rate(returns), "tracking_error_returns_bps": tracking_error_returns_bps(returns), **parity,
+    }  # fmt: skip
+    until = settling(s, m.parameters, now, waiting=False)
+    out: dict[str, Any] = {"metrics": metrics, "series": day_series(s, m.marks, m.names, start, end, until, returns)}
+    if columns is None and any(s.books.summaries):
+        return out
+    fills = live_fills(FillColumns.joined(columns), m.instruments, m.fee_price) if columns else no_fills()
+    out["markouts"] = markouts(fills, m.marks, min(now, end + 1800 * 1_000_000_000)) if len(fills) else None
+    long = interval_returns(s, m.marks, capital=terms.capital, now=min(now, end + 1), first=(start - 29 * DAY_NS) // SHELF_NS, last=end // SHELF_NS, **rate)  # type: ignore[arg-type]
+    out["performance"] = msgspec.to_builtins(
+        performance(fills, outcomes(lines, fills), start, end, daily=daily_profits(long), marks=m.marks, capital=long.capital if long is not None else terms.capital)
+    ) if len(fills) or lines else None  # fmt: skip
+    return out
