@@ -15,18 +15,22 @@ import msgspec
 from parityd.core.publication import entries
 from parityd.edges import clock
 from parityd.edges.audit import AuditFiles
+from parityd.edges.audit import read as read_audit
 from parityd.edges.files import ensure_folder
 from parityd.edges.lock import DirectoryLock
-from parityd.edges.publish import Content, Publisher, Terms, read_sequences
+from parityd.edges.publish import Content, Publisher, Terms, read_published, read_sequences
 from parityd.edges.spool import Spool
 from parityd.edges.waiting import SpoolLimits
 from parityd.formats import Limits
+from parityd.problem import Problem
 from parityd.service.brain import Brain
+from parityd.service.inherit import inherit
 from parityd.service.ops_rights import demand
+from parityd.service.ops_state import past_of_files
 from parityd.service.reading import Reader
 from parityd.service.workplace import App, drain, export_audit
 from parityd.settings import Settings
-from parityd.store import Store, StoreBroken, set_aside
+from parityd.store import Store, StoreBroken, StoreUnavailable, set_aside
 
 MARGIN = 100_000  # sequences skipped where the last one is not known for sure
 FOLDERS = (
@@ -79,10 +83,13 @@ def built(
             broken = f"{store.path}: the store holds nothing, but an archive, an audit trail or a publication is there"
         first = fresh and not broken
         audit = AuditFiles(data_dir / "audit")
-        if broken:
-            tail = audit.tail()
-            if tail.sequence:
-                store.continue_audit(tail.sequence, tail.hash)
+        tail, own = audit.tail(), store.last_audit()[0]
+        if tail.sequence > own and not broken:
+            broken = f"{store.path}: an older copy: it ends with audit entry {own}, the trail with {tail.sequence}"
+        if tail.sequence > own and own:
+            store.adopt_audit(read_audit(data_dir / "audit", own))
+        elif tail.sequence > own:
+            store.continue_audit(tail.sequence, tail.hash)
         limits = settings.limits
         spool = Spool(data_dir, SpoolLimits(file_bytes=limits.file))
         reader = Reader(
@@ -96,12 +103,16 @@ def built(
         standing = brain.v.standing
         if broken:
             standing.broken_store = True
+            inherit(brain, data_dir)
         if first and settings.publish.first_start != "CONTINUE":
             standing.first_start = settings.publish.first_start
         publisher = _publisher(settings, store, wall, boottime, boot_id, brain, known_past=known_past, uncertain=bool(broken))
         brain.publisher = publisher
+        brain.extra_events.append((brain.now(), "start", standing.first_start.encode()))
         publisher.told.append(lambda _before, told, head: brain.issued.append((head, told)))
         app = App(settings, store, spool, brain, publisher, audit, wall, boottime, broken, publisher.terms.instance)
+        if fresh or broken:
+            brain.commit_extras()
         brain.refresh_basis()
         _resume(app)
         yield app
@@ -157,8 +168,6 @@ def _resume(app: App) -> None:
     b = app.brain
     app.publisher._content = Content(b.compose, b.view.strategies)  # noqa: SLF001  the root wires the parts
     fresh = entries(b.v.basis(), b.operators.halts, b.operators.commands, b.moment())
-    if b.v.standing.ladders or b.operators.commands or b.operators.halts:
-        app.publisher.entries = fresh
     b.v.published = {
         **{k: f"{v.action} {v.size_multiplier:g}" for k, v in fresh.strategies.items()},
         "*": f"{fresh.default.action} {fresh.default.size_multiplier:g}",

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from parityd.cli_notify import register as register_notify
 from parityd.cli_past import register as register_past
 from parityd.cli_sim import register
 from parityd.problem import Problem
@@ -28,6 +29,7 @@ config_app = typer.Typer(no_args_is_help=True, help="Look at the configuration."
 app.add_typer(config_app, name="config")
 register(app)
 register_past(app)
+register_notify(app)
 
 Config = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="Configuration (TOML). Else /etc/parityd/parityd.toml where it exists.")

@@ -99,8 +99,8 @@ class Desk:
 
     # --- what happened ----------------------------------------------------------------------------------------------
 
-    def fold(self, rows: Iterable[Mapping[str, Any]], present: Mapping[str, Entry], now: int) -> None:
-        """Audit rows after the cursor, then what is in force: what no row tells (it ended while nobody ran) is told from that."""
+    def fold(self, rows: Iterable[Mapping[str, Any]], present: Mapping[str, Entry], now: int, *, whole: bool = True) -> None:
+        """Audit rows after the cursor, then (`whole`: no row is left) what is in force: an end that no row tells is told from that."""
         moves: list[Move] = []
         days: list[str] = []
         refused: list[Mapping[str, Any]] = []
@@ -117,7 +117,8 @@ class Desk:
             else:
                 self._overridden(row, ts, now, quiet=quiet)
         self._tell(moves, now)
-        self._tell(self._missing(present, now), now)
+        if whole:
+            self._tell(self._missing(present, now), now)
         self._refused(refused, now)
         if days:
             self._report(max(days), now)
@@ -152,9 +153,12 @@ class Desk:
             kind, _, who = name.partition("/")
             if quota.held and not self._full(quota, kind, now):
                 told = self.book.strategies.get(who)
-                self._put("digest", *self.words.digest(kind, who, quota.held, quota.held_ns, quota.last, told.action if told else "", now), now)
+                self._put(
+                    "digest", *self.words.digest(kind, who, quota.held, quota.held_ns, quota.last, told.action if told else "", now), now
+                )
                 quota.sent.append(now)
                 quota.held = 0
+        self.book.quotas = {k: q for k, q in self.book.quotas.items() if q.held or (q.sent and now - max(q.sent) < HOUR_NS)}
         kept = [n for n in self.book.outbox if n.pending and (n.urgent or now - n.ts_ns <= KEPT_NS)]
         self.book.dropped += sum(1 for n in self.book.outbox if n.pending) - len(kept)
         self.book.outbox = kept
@@ -201,6 +205,8 @@ class Desk:
         if data["to"] == told.action:
             told.unbooked = False
             return
+        if self._as_for_all(name, data["to"], data["reason"]):
+            return
         ahead = name in present and present[name].action == told.action and SEVERITY[data["to"]] < SEVERITY[told.action]
         if told.unbooked and ahead:
             return  # a row from before the stop that has been told already
@@ -215,11 +221,19 @@ class Desk:
         default = present.get(ALL, Entry("CONTINUE", ""))
         for name in [*present, *(k for k in self.book.strategies if k not in present)]:
             told, entry = self.book.strategies.get(name, Told()), present.get(name, default)
-            if told.action != entry.action:
+            if told.action != entry.action and not self._as_for_all(name, entry.action, entry.reason):
                 moves.append(self._move(name, told.action, entry.action, entry.reason, now))
             if name not in present:
                 self.book.strategies.pop(name, None)
         return moves
+
+    def _as_for_all(self, name: str, action: str, reason: str) -> bool:
+        """A strategy first heard of under a stop for all that has been told is no news."""
+        common = self.book.strategies.get(ALL)
+        if name in self.book.strategies or common is None or (common.action, common.reason) != (action, reason):
+            return False
+        self.book.strategies[name] = msgspec.structs.replace(common)
+        return True
 
     def _move(self, name: str, before: str, after: str, reason: str, ts: int) -> Move:
         self.book.strategies[name] = Told(action=after, reason=reason, since_ns=ts, told_ns=ts)
@@ -283,7 +297,7 @@ class Desk:
             self.book.signed = row["actor"] not in ("", "unknown")
             if self.book.signed:
                 for name, told in self.book.strategies.items():
-                    told.acknowledged |= concerns(str(row["data"].get("strategy") or ALL), name)
+                    told.acknowledged |= concerns(str(row["data"].get("strategy") or row["strategy"] or ALL), name)
         said = self.words.override(row, ts)
         if not quiet and self._admitted("override/", now, said[0]):
             self._put("override", *said, now)

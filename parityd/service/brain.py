@@ -47,10 +47,22 @@ class View:
 
 @dataclass(slots=True)
 class Operators:
-    """Halts and commands in force, swapped whole; the operators' watch adds stops, the worker ends things."""
+    """Halts and commands in force, swapped whole: what is stored is the worker's, what was only seen so far is the watch's."""
 
-    halts: tuple[Halt, ...] = ()
-    commands: tuple[Command, ...] = ()
+    stored_halts: tuple[Halt, ...] = ()
+    stored_commands: tuple[Command, ...] = ()
+    seen_halts: tuple[Halt, ...] = ()
+    seen_commands: tuple[Command, ...] = ()
+
+    @property
+    def halts(self) -> tuple[Halt, ...]:
+        stored = self.stored_halts
+        return stored + tuple(h for h in self.seen_halts if h not in stored)
+
+    @property
+    def commands(self) -> tuple[Command, ...]:
+        stored = self.stored_commands
+        return stored + tuple(c for c in self.seen_commands if c not in stored)
 
 
 @dataclass(slots=True)
@@ -60,7 +72,8 @@ class TurnDone:
     reads: list[Read] = field(default_factory=list)
     counted: dict[str, Counted] = field(default_factory=dict)  # by sha256 and book
     changes: list[Change] = field(default_factory=list)
-    failed: str = ""
+    failed: str = ""  # nothing of it counts
+    stuck: str = ""  # it counts, but files could not leave the spool
     audit: int = 0
 
 
@@ -123,7 +136,9 @@ class Brain:
         self.backlog = False
         self.extra_states: dict[str, bytes] = {}
         self.extra_audit: list[AuditDraft] = []
+        self.extra_events: list[tuple[int, str, bytes]] = []
         self.issued: deque[tuple[Head, Entries]] = deque()  # publications that changed an entry, not yet noted
+        self.owed = False
         self.expires_ns = 0
         self.noted = (0, 0)
 
@@ -146,6 +161,8 @@ class Brain:
             head, told = self.issued.popleft()
             lapsed = bool(self.expires_ns) and head.issued_ns > self.expires_ns
             known = (head.decision_sequence, len(self.v.m.strategies))
+            if lapsed:
+                self.extra_events.append((head.issued_ns, "lapse", msgspec.json.encode((self.expires_ns, head.on_expiry))))
             if lapsed or known != self.noted:
                 self.noted = known
                 for name, s in self.v.m.strategies.items():
@@ -176,10 +193,18 @@ class Brain:
         unique = self._unrepeated([r for r in reads if r.batch is not None])
         try:
             applied = self.v.m.apply([r.batch for r in unique if r.batch is not None], now)
-        except Exception as e:  # noqa: BLE001  the one place: a turn that raises is tried file by file
+        except MACHINERY:
+            raise
+        except Exception as e:  # noqa: BLE001  the one place: a turn that raises is tried file by file, then record by record
             return self._bisected(reads, unique, e, now)
         for r, got in zip(unique, applied.counted, strict=True):
             done.counted[r.waiting.book + r.sha256] = got
+        try:
+            made = self._write_refusals(unique, done, now)
+        except OSError as e:
+            self.reload()
+            done.failed = f"{e.filename or 'rejected/'}: {e.strerror or e}"
+            return done
         self.touched |= applied.touched
         self.unreported |= applied.touched
         c = memory.gather(self.v, self.saved_names)
@@ -188,13 +213,17 @@ class Brain:
             _rejected_entry(r, now) for r in reads if r.unreadable is not None and r.sha256 and not self.is_known(r.waiting.book, r.sha256)
         ]
         c.audit += _refusal_lines(reads, done.counted, now)
-        if self._commit(c, done):
-            self._learn(unique, applied.counted)
-            self._leave(reads, done, now)
-            for r in unique:
-                got = done.counted[r.waiting.book + r.sha256]
-                refused = [x.code for x in (*r.batch.refusals, *got.refusals) if x.code != "conflict"] if r.batch is not None else []
-                self.sources.add(r.source, len(refused), len(refused) + sum(got.accepted.values()), r.strategies)
+        if not self._commit(c, done):
+            for path in made:
+                with suppress(OSError):
+                    path.unlink()
+            return done
+        self._learn(unique, applied.counted)
+        self._leave(reads, done, now)
+        for r in unique:
+            got = done.counted[r.waiting.book + r.sha256]
+            refused = [x.code for x in (*r.batch.refusals, *got.refusals) if x.code != "conflict"] if r.batch is not None else []
+            self.sources.add(r.source, len(refused), len(refused) + sum(got.accepted.values()), r.strategies)
         return done
 
     def _unrepeated(self, reads: list[Read]) -> list[Read]:
@@ -225,10 +254,8 @@ class Brain:
         """A turn raised: fold the state anew and take the files one by one; the one that raises alone is set aside."""
         self.reload()
         if len(unique) <= 1:
-            from parityd.formats import Unreadable
-
             for r in unique:
-                r.batch, r.unreadable = None, Unreadable("internal_error", f"{type(error).__name__}: {error}"[:500])
+                self._sift(r, error, now)
             return self.files(reads, now=now)
         out = TurnDone(reads=reads)
         for r in reads:
@@ -236,6 +263,28 @@ class Brain:
             out.counted.update(one.counted)
             out.failed = out.failed or one.failed
         return out
+
+    def _sift(self, r: Read, error: Exception, now: int) -> None:
+        """One file that raises: its culprits are refused; where no single record is at fault, the file is."""
+        assert r.batch is not None  # noqa: S101  `unique` holds no other
+
+        def tried(batch: FileBatch) -> Exception | None:
+            try:
+                self.v.m.apply([batch], now)
+            except MACHINERY:
+                raise
+            except Exception as e:  # noqa: BLE001  what a record raises is what is looked for
+                return e
+            finally:
+                self.reload()
+            return None
+
+        rest = sifted(r.batch, tried)
+        if rest is None:
+            r.batch, r.unreadable = None, Unreadable("internal_error", f"{type(error).__name__}: {error}"[:500])
+            return
+        lines = [x.line for x in rest.refusals if x.code == "internal_error"]
+        r.batch = with_raw(rest, self.reader.raw_texts(r.waiting, lines, now))
 
     def commit_extras(self) -> TurnDone:
         """Commit what others left to be stored."""
@@ -246,46 +295,56 @@ class Brain:
     def _commit(self, c: Commit, done: TurnDone) -> bool:
         c.states.update(self.extra_states)
         c.audit += self.extra_audit
+        c.events[:0] = self.extra_events
         try:
             rows = self.store.commit(c)
         except CommitFailed as e:
             self.writable = False
             done.failed = str(e)
+            if not e.certain:
+                raise  # the store takes no further commit: a new process finds out what it holds
             self.reload()
             return False
         self.writable = True
-        self.extra_states, self.extra_audit = {}, []
+        self.extra_states, self.extra_audit, self.extra_events = {}, [], []
         self.saved_names = len(self.v.m.names.texts)
         done.audit += len(rows)
         return True
 
     def reload(self) -> None:
         """Fold the state anew from the store: what was not committed never was."""
-        halts, commands, published = self.v.standing.halts, self.v.standing.commands, self.v.published
-        assessed = self.v.assessed
+        published, assessed = self.v.published, self.v.assessed
         self.v = memory.fold(self.store, self.parameters)
         self.v.standing.default_action = self.settings.publish.unknown_strategy
-        self.v.standing.halts, self.v.standing.commands, self.v.published = halts, commands, published
+        self.v.published = published
         self.v.assessed = {k: x for k, x in assessed.items() if k in self.v.m.strategies}
         self.saved_names = len(self.v.m.names.texts) if self.store.names() else 0
 
-    def _leave(self, reads: list[Read], done: TurnDone, now: int) -> None:
-        """After the commit: refused lines are written, the files leave the spool."""
-        from parityd.core.instants import day_text
+    def _write_refusals(self, unique: list[Read], done: TurnDone, now: int) -> list[Path]:
+        """Refused lines, before the commit that makes the file known: a death in between repeats them, and loses none. What was made anew."""
+        made = []
+        for r in unique:
+            got = done.counted[r.waiting.book + r.sha256]
+            if r.batch is None or not (r.batch.refusals or got.refusals):
+                continue
+            refusals = sorted([*r.batch.refusals, *self._with_raw(r.waiting, got.refusals, now)], key=lambda x: x.line)
+            path = self.spool.reject_lines(r.waiting.book, r.sha256, r.waiting.name, refusals)
+            if path is not None:
+                made.append(path)
+        return made
 
+    def _leave(self, reads: list[Read], done: TurnDone, now: int) -> None:
+        """After the commit the files leave the spool. One that cannot (no room, a failing disk) is known by now, and tried again later."""
         for r in reads:
-            w = r.waiting
             if r.later:
                 continue
-            if r.unreadable is not None:
-                self.spool.reject_whole(w, r.unreadable.code, r.unreadable.reason, r.sha256 or None)
-                continue
-            got = done.counted.get(w.book + r.sha256)
-            if r.batch is not None and got is not None:
-                refusals = sorted([*r.batch.refusals, *self._with_raw(w, got.refusals, now)], key=lambda x: x.line)
-                if refusals:
-                    self.spool.reject_lines(w.book, r.sha256, w.name, refusals)
-            self.spool.archive(w, r.sha256, day_text(now))
+            try:
+                if r.unreadable is not None:
+                    self.spool.reject_whole(r.waiting, r.unreadable.code, r.unreadable.reason, r.sha256 or None)
+                else:
+                    self.spool.archive(r.waiting, r.sha256, day_text(now))
+            except OSError as e:
+                done.stuck = f"{e.filename2 or e.filename or r.waiting.name}: {e.strerror or e}"
 
     def _with_raw(self, w: Any, refusals: list[Refusal], now: int) -> list[Refusal]:
         if not refusals:
@@ -300,16 +359,25 @@ class Brain:
         self.note_issued()
         names, self.touched = sorted(self.touched), set()
         now = self.now() if now is None else now
-        self.v.scan([n for n in names if n in self.v.m.strategies], now, self.facts())
+        facts = self.facts()
+        self.record("scan", now, facts)
+        self.v.scan([n for n in names if n in self.v.m.strategies], now, facts)
         return self._conclude(now, names, "scan", reports=reports)
 
-    def check(self, *, now: int | None = None, no_better: bool = False, report_due: bool = True) -> TurnDone:
+    def record(self, kind: str, now: int, facts: Facts) -> None:
+        """Let the next commit keep, for a replay, that judgement turned now, and what it was told of the outside."""
+        self.extra_events.append((now, kind, msgspec.json.encode(msgspec.structs.replace(facts, sources={}))))
+
+    def check(self, *, now: int | None = None, no_better: bool = False, report_due: bool = True, recorded: bool = True) -> TurnDone:
         """The check: all strategies, raises and lowers, re-issues reports that new records changed."""
         started = _time.perf_counter()
         self.note_issued()
         self.touched = set()
         at = self.now() if now is None else now
-        self.v.check(at, self.facts())
+        facts = self.facts()
+        if recorded:
+            self.record("check" if report_due else "look", at, facts)
+        self.v.check(at, facts)
         done = self._conclude(at, sorted(self.v.m.strategies), "check", reports=report_due, no_better=no_better)
         self.view.checked_ns, self.view.check_seconds = self.wall(), _time.perf_counter() - started
         return done
@@ -329,6 +397,9 @@ class Brain:
 
     def _conclude(self, now: int, names: list[str], why: str, *, reports: bool = True, no_better: bool = False) -> TurnDone:
         done = TurnDone()
+        if self.owed and why != "check":
+            self.v.check(now, self.facts())
+            names = sorted(self.v.m.strategies)
         ended = self.v.tick(self.moment())
         if ended:
             self._swap_commands()
@@ -374,12 +445,15 @@ class Brain:
         if reports:
             self.reporter.reissue(c, now)
             memory.keep_drift(self.v, c, now)
+        self.owed = True  # until it is stored, it has to be found again
         if not self._commit(c, done):
             return done
+        self.owed = False
         self.view.changes = (*self.view.changes, *done.changes)[-200:]
         self.view.evaluated_ns = now
         if self.publisher is not None:
-            self.publisher.evaluated()
+            if why == "check":
+                self.publisher.evaluated()
             if not told or not _alike(fresh, self.publisher.entries):
                 self._publish_after(fresh, no_better=no_better)
             else:
@@ -428,8 +502,8 @@ class Brain:
     # --- operators ----------------------------------------------------------------------------------------------
 
     def _swap_commands(self) -> None:
-        self.operators.commands = tuple(self.v.standing.commands)
-        self.operators.halts = tuple(self.v.standing.halts)
+        self.operators.stored_commands = tuple(self.v.standing.commands)
+        self.operators.stored_halts = tuple(self.v.standing.halts)
 
     def command(self, c: Command, name: str) -> TurnDone:
         """An accepted command: in force, then in the store and the audit (a lowering one was published by the watch already)."""
@@ -445,7 +519,7 @@ class Brain:
         if self._commit(commit, done):
             self._swap_commands()
             more = (
-                self.check(now=now, report_due=False)
+                self.check(now=now, report_due=False, recorded=False)
                 if c.command == "reset"
                 else self._conclude(now, sorted(self.v.m.strategies), "command", reports=False)
             )
@@ -460,6 +534,7 @@ class Brain:
         commit = memory.gather(self.v, self.saved_names)
         commit.audit += [AuditDraft(ts_ns=now, event="halt.raised", actor="operator", strategy=None, data={"file": x}) for x in raised]
         commit.audit += [AuditDraft(ts_ns=now, event="halt.lifted", actor="operator", strategy=None, data={"file": x}) for x in lifted]
+        commit.events.append((now, "halts", msgspec.json.encode(halts)))
         if self._commit(commit, done):
             self._swap_commands()
             done.changes += self._conclude(now, [], "halt", reports=False).changes

@@ -27,6 +27,7 @@ from parityd.edges.sdnotify import Notifier
 from parityd.edges.watch import watch
 from parityd.service.brain import TurnDone
 from parityd.service.intake import group
+from parityd.service.notices import Notices
 from parityd.service.operators import Watch
 from parityd.service.schedule import Schedule
 from parityd.service.views import DeskView
@@ -72,6 +73,7 @@ class Daemon:
         self.outer: dict[str, str] = {}
         self.told = 0
         self.port: tuple[str, int] | None = None
+        self.notices = Notices(app, self.do, log, self.outer)
         app.publisher.withheld = self.withheld
         self.brain.facts_of = self.facts
         app.publisher.told.append(lambda _before, _entries, head: self.metrics.published(head.issued_ns))
@@ -348,6 +350,7 @@ class Daemon:
         self._log_changes(done)
         self.metrics.follow(self.desk.action())
         self.desk.change.set()
+        self.notices.ring()
 
     def _log_changes(self, done: TurnDone) -> None:
         for x in done.changes:
@@ -444,6 +447,7 @@ class Daemon:
             async with asyncio.TaskGroup() as tg:
                 make = [("pump", self.pump()), ("intake", self.intake()), ("orders", self.orders()), ("pulse", self.pulse())]
                 make += [("http", self.outer_task("http", self.http)), ("watch", self.outer_task("watch", self.watching))]
+                make.append(("notices", self.outer_task("notify", self.notices.run)))
                 if self.scheduled:
                     make.append(("schedule", self.outer_task("schedule", self.schedule)))
                 tasks += [tg.create_task(coro, name=name) for name, coro in make]
@@ -469,6 +473,7 @@ class Daemon:
         if self.settings.publish.on_stop == "disable":
             self.brain.v.standing.first_start = ""
             self.app.publisher.publish(then=self.brain.stopped_entries)
+        await self.notices.end()
         self.brain.note("service.stopped", "parityd", None, {})
         export_audit(self.app)
         self.log.info("service.stopped")

@@ -11,6 +11,7 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -60,7 +61,9 @@ class Notices:
         self._stored = book.number  # notices up to here outlive a restart
         self._born: dict[int, int] = {}
         self._tried_ns = 0
-        self._published_ns = 0  # by the boot-time clock
+        self._published_ns = app.boottime()
+        self._published = False  # in this process
+        self._flying: set[asyncio.Task[None]] = set()
         self._present: Mapping[str, Entry] = {}
         self._bell, self._post = asyncio.Event(), asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -70,7 +73,7 @@ class Notices:
 
     def _heard(self, _before: Entries | None, entries: Entries, _head: object) -> None:
         """The publisher's thread, or whoever published: only remembers and rings."""
-        self._published_ns = self.app.boottime()
+        self._published_ns, self._published = self.app.boottime(), True
         stopped = not all(e.trading_enabled for e in (entries.default, *entries.strategies.values()))
         changed, self._present = self._present, standing(entries)
         if self._loop is not None and (stopped or changed != self._present):
@@ -91,19 +94,27 @@ class Notices:
         self._bell.set()
         self._post.set()
 
-    def _collect(self) -> None:
-        """Worker's thread: rows after the cursor, what is due, then stored."""
-        now = self.app.now()
+    def _collect(self) -> str:
+        """Worker's thread: rows after the cursor, what is due, then stored. Returns what went wrong: a notice must not stop the worker."""
         with self._lock:
-            desk = self.desk
-            rows = [row for row, _ in zip(self.app.store.audit_rows(desk.book.cursor), range(ROWS), strict=False)]
-            more = len(rows) == ROWS
-            desk.fold(rows, {} if more else standing(self.app.brain.compose()), now, whole=not more)
-            desk.lapsed(self._expired(), self.app.publisher.terms.on_expiry, now)
-            desk.due(now)
-            self._note_births()
-            blob, number = _pack(desk.book), desk.book.number
+            try:
+                self._fold(self.app.now())
+            except Exception as e:  # noqa: BLE001  an outer part must not stop trading; `run` raises it
+                return f"{type(e).__name__}: {e}"
+            finally:
+                self._note_births()
+            blob, number = _pack(self.desk.book), self.desk.book.number
         self._save(blob, number)
+        return ""
+
+    def _fold(self, now: int) -> None:
+        desk = self.desk
+        rows = list(islice(self.app.store.audit_rows(desk.book.cursor), ROWS))
+        desk.fold(rows, standing(self.app.brain.compose()), now, whole=len(rows) < ROWS)
+        expired = self._expired()
+        if expired or self._published:
+            desk.lapsed(expired, self.app.publisher.terms.on_expiry, now)
+        desk.due(now)
 
     def _save(self, blob: bytes, number: int) -> None:
         boot = self.app.boottime()
@@ -119,9 +130,9 @@ class Notices:
             self._saved, self._stored = blob, number
 
     def _expired(self) -> list[str]:
-        """Why the last publication has run out; [] while it is valid, and before there was one."""
+        """Why the last publication has run out; [] while it is valid."""
         p = self.app.publisher
-        if not self._published_ns or self.app.boottime() - self._published_ns <= round(p.terms.ttl * 1e9):
+        if self.app.boottime() - self._published_ns <= round(p.terms.ttl * 1e9):
             return []
         return list(p.reasons) or [f"{p.failures} publications failed: the disk refuses them"]
 
@@ -139,18 +150,25 @@ class Notices:
     async def run(self) -> None:
         """For as long as the daemon runs."""
         self._loop = asyncio.get_running_loop()
-        self.outer.pop("notify", None)
-        for line in self.lines:
-            line.busy = False
+        self._degraded()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._collecting())
-            group.create_task(self._delivering(group))
+            group.create_task(self._delivering())
+
+    async def end(self, seconds: float = 2.0) -> None:
+        """What is under way may arrive; what did is remembered. The worker must have ended: the caller's next commit stores it."""
+        if self._flying:
+            await asyncio.wait(self._flying, timeout=seconds)
+        if self.lines:
+            self.app.brain.extra_states[KEY] = _pack(self.desk.book)
 
     async def _collecting(self) -> None:
         while True:
             self._configured()
             if self.lines:
-                await self.do(self._collect)
+                failed = await self.do(self._collect)
+                if failed:
+                    raise RuntimeError(failed)
                 self._post.set()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._bell.wait(), LOOK_SECONDS)
@@ -168,27 +186,31 @@ class Notices:
             self.desk.serve([line.channel.key for line in self.lines])
         self._degraded()
 
-    async def _delivering(self, group: asyncio.TaskGroup) -> None:
+    async def _delivering(self) -> None:
         while True:
             for line in self.lines:
-                notice = None if line.busy or self.app.boottime() < line.due_ns else self._next(line)
+                notice = None if line.busy else self._next(line)
                 if notice is not None:
                     line.busy = True
-                    group.create_task(self._deliver(line, notice))
+                    task = asyncio.create_task(self._deliver(line, notice))
+                    self._flying.add(task)
+                    task.add_done_callback(self._flying.discard)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._post.wait(), 1.0)
             self._post.clear()
 
     def _next(self, line: Line) -> Notice | None:
+        """What a channel gets now: what is stored (or could not be), once its pause is over; a new stop does not wait for that."""
         if not self._lock.acquire(blocking=False):
             return None
         try:
             found = self.desk.waiting(line.channel.key, line.tried)
         finally:
             self._lock.release()
-        if found is None or (found.id > self._stored and self.app.boottime() - self._born.get(found.id, 0) < HOLD_NS):
+        boot = self.app.boottime()
+        if found is None or (found.id > self._stored and boot - self._born.get(found.id, 0) < HOLD_NS):
             return None
-        return found
+        return found if boot >= line.due_ns or (found.urgent and found.id not in line.tried) else None
 
     async def _deliver(self, line: Line, n: Notice) -> None:
         try:

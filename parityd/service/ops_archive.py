@@ -78,19 +78,20 @@ def digest(handle: BinaryIO) -> str:
 
 @contextmanager
 def opened(one: Archived, scratch: Path) -> Iterator[Waiting]:
-    """The file as it was accepted, as something the reader takes; unpacked into `scratch` where it was packed here."""
+    """The file as it was accepted, as something the reader takes: itself, or in `scratch` what was packed here or has further links (a backup)."""
     with one.path.open("rb") as handle:
         as_is = digest(handle).startswith(one.prefix)
-    if as_is or not one.name.endswith(PACKED):
+    if as_is and os.lstat(one.path).st_nlink == 1:
         yield waiting(one.book, one.path, one.name)
         return
-    with tempfile.NamedTemporaryFile(dir=scratch, prefix=".unpacked-") as plain:
+    packed = not as_is and one.name.endswith(PACKED)
+    with tempfile.NamedTemporaryFile(dir=scratch, prefix=".opened-") as plain:
         with one.path.open("rb") as handle:
-            stream = unpacked(handle, PACKED)
+            stream = unpacked(handle, PACKED) if packed else handle
             while chunk := stream.read(_CHUNK):
                 plain.write(chunk)
         plain.flush()
-        yield waiting(one.book, Path(plain.name), one.name.removesuffix(PACKED))
+        yield waiting(one.book, Path(plain.name), one.name.removesuffix(PACKED) if packed else one.name)
 
 
 def waiting(book: str, path: Path, name: str) -> Waiting:

@@ -124,6 +124,15 @@ class Writer(Reads):
             )
         self._tail = sequence, last_hash
 
+    def adopt_audit(self, rows: Iterable[AuditRow]) -> int:
+        """Entries that the exported trail has and this store lacks (an older copy of it was put back), in order after its own; how many."""
+        taken = list(rows)
+        with self._lock, self._transaction() as db:
+            db.executemany("INSERT INTO audit VALUES (?, ?)", [(row["sequence"], canonical(row)) for row in taken])
+        if taken:
+            self._tail = taken[-1]["sequence"], taken[-1]["hash"]
+        return len(taken)
+
     def _chained(self, drafts: Iterable[AuditDraft]) -> list[AuditRow]:
         sequence, previous = self._tail
         rows = []
