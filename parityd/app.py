@@ -12,13 +12,14 @@ from pathlib import Path
 
 import msgspec
 
-from parityd.core.publication import entries
+from parityd.core.publication import Head, entries
 from parityd.edges import clock
 from parityd.edges.audit import AuditFiles
 from parityd.edges.audit import read as read_audit
 from parityd.edges.files import ensure_folder
 from parityd.edges.lock import DirectoryLock
 from parityd.edges.publish import Content, Publisher, Terms, read_published, read_sequences
+from parityd.edges.published import Published
 from parityd.edges.spool import Spool
 from parityd.edges.waiting import SpoolLimits
 from parityd.formats import Limits
@@ -112,7 +113,9 @@ def built(
         publisher.told.append(lambda _before, told, head: brain.issued.append((head, told)))
         app = App(settings, store, spool, brain, publisher, audit, wall, boottime, broken, publisher.terms.instance)
         if fresh or broken:
-            brain.commit_extras()
+            kept = brain.commit_extras()
+            if kept.failed:  # what was decided here must not be forgotten by the next start
+                raise Problem(kept.failed)
         brain.refresh_basis()
         _resume(app)
         yield app
@@ -141,7 +144,15 @@ def _store(settings: Settings, now: int) -> tuple[Store, str]:
 
 
 def _publisher(
-    settings: Settings, store: Store, now: Callable[[], int], boottime: Callable[[], int], boot_id: str, brain: Brain, *, known_past: bool, uncertain: bool
+    settings: Settings,
+    store: Store,
+    now: Callable[[], int],
+    boottime: Callable[[], int],
+    boot_id: str,
+    brain: Brain,
+    *,
+    known_past: bool,
+    uncertain: bool,
 ) -> Publisher:
     saved: Mapping[str, object] = msgspec.json.decode(store.state("publisher") or b"{}")
     folder = settings.data_dir / "system_actions"
@@ -152,6 +163,8 @@ def _publisher(
     p = settings.publish
     publisher = Publisher(folder, Terms(p.interval, p.ttl, p.on_expiry, instance, boot_id), now, boottime, list)
     publisher.go_on_from(last)
+    if last is not None:  # the first turn notes it: what held until now, and whether it lapsed meanwhile
+        brain.issued.append((_head(last), last.entries))
     heard = max((s.live.acknowledged for s in brain.v.m.strategies.values()), default=0)
     publisher.sequence = max(int(str(saved.get("sequence", 0))), on_file[0], also[0])
     publisher.decision_sequence = max(int(str(saved.get("decision_sequence", 0))), on_file[1], also[1], heard)
@@ -161,6 +174,13 @@ def _publisher(
         publisher.sequence = max(publisher.sequence, told.sequence, beyond)
         publisher.decision_sequence = max(publisher.decision_sequence, told.decision_sequence, beyond)
     return publisher
+
+
+def _head(last: Published) -> Head:
+    return Head(
+        sequence=last.sequence, decision_sequence=last.decision_sequence, instance=last.instance, boot_id=last.boot_id, issued_ns=last.issued_ns,
+        issued_boottime_ns=last.issued_boottime_ns, ttl_seconds=last.ttl_seconds, on_expiry=last.on_expiry,
+    )  # fmt: skip
 
 
 def _resume(app: App) -> None:

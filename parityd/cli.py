@@ -12,9 +12,6 @@ from typing import Annotated, Any
 
 import typer
 
-from parityd.cli_notify import register as register_notify
-from parityd.cli_past import register as register_past
-from parityd.cli_sim import register
 from parityd.problem import Problem
 from parityd.settings import Settings, SettingsError, load
 
@@ -27,9 +24,6 @@ app = typer.Typer(
 )
 config_app = typer.Typer(no_args_is_help=True, help="Look at the configuration.")
 app.add_typer(config_app, name="config")
-register(app)
-register_past(app)
-register_notify(app)
 
 Config = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="Configuration (TOML). Else /etc/parityd/parityd.toml where it exists.")
@@ -199,6 +193,17 @@ def config_check(config: Config = None) -> None:
     out("the configuration is good")
 
 
+LIGHT = frozenset({"run", "check", "report", "explain", "status"})
+
+
+def mount() -> None:
+    """Add the commands of the other rooms; those of this one start without loading them."""
+    from parityd import cli_notify, cli_ops, cli_past, cli_sim
+
+    for room in (cli_sim, cli_past, cli_ops, cli_notify):
+        room.register(app)
+
+
 def run_command(args: list[str]) -> int:
     """Call a command; its exit status."""
     result = app(args, standalone_mode=False, prog_name="parityd")
@@ -208,11 +213,13 @@ def run_command(args: list[str]) -> int:
 def main(args: list[str]) -> int:
     """The entry point: every failure that is the operator's to mend is one line and exit 3."""
     from parityd.edges.lock import LockedError
-    from parityd.store import CommitFailed, StoreBroken
+    from parityd.store import CommitFailed, StoreBroken, StoreUnavailable
 
     try:
+        if not args or args[0] not in LIGHT:
+            mount()
         return run_command(args)
-    except (Problem, LockedError, CommitFailed, StoreBroken) as e:
+    except (Problem, LockedError, CommitFailed, StoreBroken, StoreUnavailable) as e:
         sys.stderr.write(f"parityd: {e}\n")
     except _USAGE as e:
         said = getattr(e, "format_message", None)

@@ -4,6 +4,8 @@
 2. `register` hangs these two into an application.
 """
 
+import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -27,6 +29,28 @@ def demo(
     raise typer.Exit(shown(config, speed, port, keep))
 
 
+def replay(
+    config: ConfigOption = None,
+    first: Annotated[str, typer.Option("--from", metavar="D", help="First UTC day, YYYY-MM-DD; else that of the first record.")] = "",
+    last: Annotated[str, typer.Option("--to", metavar="D", help="Last UTC day; the replay ends with its report.")] = "",
+    json_: Annotated[bool, typer.Option("--json", help="One JSON object a line: ts, strategy, from, to, reason.")] = False,
+    changed: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Judge with this setting; may be given several times.")] = None,
+    arrival: Annotated[str, typer.Option("--arrival", metavar="ts|recorded", help="Records arrive at their ts, or as they once did.")] = "ts",
+) -> None:
+    """What is stored through the same code once more, on a virtual clock: every change of action, up to the report of the last day.
+
+    Example: parityd replay --from 2026-11-01 --to 2026-11-20 --set thresholds.warning_bps=15
+    """
+    from parityd.replaying import replay as again
+
+    again(config, os.environ, first, last, changed or [], arrival, _out, as_json=json_)
+
+
+def _out(line: str) -> None:
+    sys.stdout.write(line + "\n")
+
+
 def register(app: typer.Typer) -> None:
     """Hang the commands into an application."""
     app.command("demo")(demo)
+    app.command("replay")(replay)

@@ -136,7 +136,7 @@ def _settings(config: Path | None, folder: Path, port: int | None, screen: Termi
 
 
 def _free(host: str, port: int) -> int:
-    """This port, or a free one where it is taken."""
+    """The port asked for, or a free one where it is taken."""
     for wanted in (port, 0):
         try:
             with listen(host, wanted) as bound:

@@ -1,6 +1,7 @@
 """`parityd run`: the configuration becomes a running daemon, and its end an exit status."""
 
 import faulthandler
+import os
 import sys
 from pathlib import Path
 
@@ -22,7 +23,11 @@ def main(settings: Settings, config: Path | None) -> int:
         with built(settings, command="run") as app:
 
             async def go() -> None:
-                await Daemon(app, config, log).serve()
+                daemon = Daemon(app, config, log)
+                await daemon.serve()
+                if daemon.abandoned:  # a thread does not come back: the store is left as after a kill, which loses nothing
+                    sink.close()
+                    os._exit(0)
 
             uvloop.run(go())
     except PortTakenError as e:

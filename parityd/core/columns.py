@@ -234,31 +234,45 @@ class _Checks:
         return keep, [Refusal(line=int(self.lines[i]), code=c, reason=w) for i, (c, w) in sorted(self.bad.items())]
 
 
-class _Seeds(dict[tuple[str, str], int]):
-    """(strategy, symbol) -> the seed of their records of one kind and book; forgets all when it has grown too large."""
+class _Seeds(dict[str, int]):
+    """symbol -> the seed of a strategy's records of one kind and book; forgets all when it has grown too large."""
+
+    def __init__(self, prefix: str) -> None:
+        super().__init__()
+        self.prefix = prefix
+
+    def __missing__(self, symbol: str) -> int:
+        if len(self) >= 1 << 14:
+            self.clear()
+        made = self[symbol] = int(seed(self.prefix + symbol))
+        return made
+
+
+class _Strategies(dict[str, _Seeds]):
+    """strategy -> its seeds."""
 
     def __init__(self, kind: str, book: str) -> None:
         super().__init__()
         self.prefix = f"{kind}\0{book}\0"
 
-    def __missing__(self, pair: tuple[str, str]) -> int:
-        if len(self) >= 1 << 16:
+    def __missing__(self, strategy: str) -> _Seeds:
+        if len(self) >= 1 << 12:
             self.clear()
-        made = self[pair] = int(seed(f"{self.prefix}{pair[0]}\0{pair[1]}"))
+        made = self[strategy] = _Seeds(f"{self.prefix}{strategy}\0")
         return made
 
 
 @lru_cache
-def _seeds_of(kind: str, book: str) -> _Seeds:
-    return _Seeds(kind, book)
+def _strategies(kind: str, book: str) -> _Strategies:
+    return _Strategies(kind, book)
 
 
 def _seeds(book: str, kind: str, strategy: list[str], symbol: list[str]) -> U64:
     """One seed a row from (kind, book, strategy, symbol), made once a pair of names."""
-    n, table = len(strategy), _seeds_of(kind, book)
+    n, table = len(strategy), _strategies(kind, book)
     if strategy.count(strategy[0]) == n == symbol.count(symbol[0]):
-        return np.full(n, table[strategy[0], symbol[0]], np.uint64)
-    return np.array([table[pair] for pair in zip(strategy, symbol, strict=True)], np.uint64)
+        return np.full(n, table[strategy[0]][symbol[0]], np.uint64)
+    return np.fromiter([table[s][y] for s, y in zip(strategy, symbol, strict=True)], np.uint64, n)
 
 
 def _fold(h: U64, *text: list[str]) -> U64:

@@ -7,9 +7,9 @@ import numpy as np
 from parityd.core.instants import rfc3339
 from parityd.core.marks import Marks
 from parityd.core.returns import Returns
-from parityd.core.rows import SHELF_NS, shelf_of
+from parityd.core.rows import SHELF_NS, SUSPECT, shelf_of
 from parityd.core.strategy import Strategy
-from parityd.core.summary import SUSPECT, classes
+from parityd.core.summary import classes
 from parityd.core.terms import Names
 from parityd.core.trade_view import cost, values, view
 from parityd.core.window import Settling, settled_rows

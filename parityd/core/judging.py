@@ -55,6 +55,7 @@ def _judged(s: Strategy, p: Parameters, until: Settling, window: Window | None, 
     drift, error, trades = cumulative_drift(s, until, window, terms) if drifting else (None, None, 0)
     metrics["cumulative_drift_bps"] = drift
     pairs = sums["matched"]
+    suspect = _suspect(s, window)
     evidence = Evidence(
         settled=sums.settled,
         ambiguous_share=sums["ambiguous"] / pairs if pairs else None,
@@ -67,7 +68,7 @@ def _judged(s: Strategy, p: Parameters, until: Settling, window: Window | None, 
         cumulative_drift_bps=drift, cumulative_error_bps=error, cumulative_trades=trades,
         unmatched=int(sums["missed"] + sums["unexpected"]), executions=sums.settled,
         large_trades=large_trades(s, until, window, terms), capital=terms.capital,
-        suspects=int(sums["suspect"]), **_suspect(s, window),
+        suspects=int(sums["suspect"]), suspect_d_bps=suspect[0], suspect_example=suspect[1],
         hour_live=hour[0], hour_largest=hour[1], hour_backtest=hour[2], history_hours=hour[3],
     )  # fmt: skip
     return Judged(window, evidence, metrics, counts(sums, window.pending if window else _all_pending(s, until)))
@@ -129,9 +130,10 @@ def large_trades(s: Strategy, until: Settling, window: Window | None, terms: Str
     return tuple(sorted(out, key=lambda x: -abs(x.d_bps))[:100])
 
 
-def _suspect(s: Strategy, window: Window | None) -> dict[str, object]:
+def _suspect(s: Strategy, window: Window | None) -> tuple[float | None, str]:
+    """(d, name) of a suspect trade of the window, the largest of the newest shelf that has one."""
     if window is None or not window.sums["suspect"]:
-        return {}
+        return None, ""
     for number in reversed(numbers_of(s.books)):
         if any(part["suspect"] for part in s.books.summaries[number].parts):
             shelf = s.books.shelf(number)
@@ -140,8 +142,8 @@ def _suspect(s: Strategy, window: Window | None) -> dict[str, object]:
             places = np.flatnonzero(mask)
             if len(places):
                 place = int(places[np.abs(r["d"][places]).argmax()])
-                return {"suspect_d_bps": float(r["d"][place]), "suspect_example": shelf.text_of(place) or f"{int(r['pk'][place]):016x}"}
-    return {}
+                return float(r["d"][place]), shelf.text_of(place) or f"{int(r['pk'][place]):016x}"
+    return None, ""
 
 
 def runaway(s: Strategy, now: int) -> tuple[int | None, int, int, float]:

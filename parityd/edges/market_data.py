@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import pyarrow.parquet
 
 from parityd.edges.decision_log import read_bytes
 from parityd.edges.files import replace_durably
@@ -65,18 +64,26 @@ def _jsonl(path: Path, raw: bytes) -> Iterable[Any]:
                 raise MarketDataError(path, f"not JSON: {e}", n) from None
 
 
+def _parquet(where: Path) -> list[dict[str, Any]]:
+    import pyarrow.parquet
+
+    try:
+        rows: list[dict[str, Any]] = pyarrow.parquet.read_table(where).to_pylist()
+    except pyarrow.ArrowException as e:
+        raise MarketDataError(where, f"not Parquet: {str(e).splitlines()[0]}") from None
+    return rows
+
+
 def read_table(path: Path | str) -> Rows:
     """The rows of a file (rule 1), names in lower case, empty cells None. MarketDataError."""
     where = Path(path)
     kind = _suffix(where)
     try:
         if kind == ".parquet":
-            return _objects(where, pyarrow.parquet.read_table(where).to_pylist())
+            return _objects(where, _parquet(where))
         raw = read_bytes(where)
     except OSError as e:
         raise MarketDataError(path, e.strerror or str(e)) from None
-    except pyarrow.ArrowException as e:
-        raise MarketDataError(path, f"not Parquet: {str(e).splitlines()[0]}") from None
     if kind == ".csv":
         try:
             return _csv(where, raw.decode("utf-8-sig"))

@@ -3,7 +3,7 @@
 1. The files are always a whole publication, durable before anyone is told; of contents that wait, the newest is written, the rest dropped.
 2. Permission is earned: while `withheld()` names a reason, or the two clocks moved apart since the last renewal, only rises are written, and
    such a one prolongs nothing: it ends when the publication before it would have ended. A stop for all needs no such care.
-3. `sequence` rises with every issue, `decision_sequence` when an entry changes; both go on above everything seen before.
+3. A fall is told only by `publish`, after it was booked; where it was not earned then, the next renewal tells it. `sequence` rises with every issue, `decision_sequence` when an entry changes; both go on above everything seen before.
 4. What has become more severe, by whatever (a clock that ended a force_enable, a disk that refused the last stop), is written within a second.
 5. It decides nothing: entries come from `compose`, a function of state. A failing disk is counted and tried again, each time with a new file;
    on a full one a stop may use the reserve.
@@ -53,7 +53,9 @@ class Content:
 class Publisher:
     """Owns both files of `system_actions/`."""
 
-    def __init__(self, folder: Path, terms: Terms, now: Callable[[], int], boottime: Callable[[], int], withheld: Callable[[], list[str]]) -> None:
+    def __init__(
+        self, folder: Path, terms: Terms, now: Callable[[], int], boottime: Callable[[], int], withheld: Callable[[], list[str]]
+    ) -> None:
         self.folder = folder
         self.terms = terms
         self.now, self.boottime = now, boottime
@@ -71,6 +73,7 @@ class Publisher:
         self.told: list[Callable[[Entries | None, Entries, Head], None]] = []
         self.refused: list[Callable[[OSError], None]] = []
         self._content: Content | None = None
+        self._allowed: Entries | None = None  # booked, and perhaps not told yet; None = no less than what was told last
         self._lock = threading.RLock()
         self._due = threading.Condition()
         self._stop = False
@@ -97,7 +100,10 @@ class Publisher:
                 self._content = content
             if self._content is None:
                 return False
-            return self._issue((then or self._content.compose)(), rises_only=rises_only)
+            fresh = (then or self._content.compose)()
+            if not rises_only:
+                self._allowed = fresh
+            return self._issue(fresh, rises_only=rises_only)
 
     def _issue(self, fresh: Entries, *, rises_only: bool) -> bool:
         """Write what may be told now: all of it, or what is more severe."""
@@ -147,7 +153,7 @@ class Publisher:
             self.sequence = head.sequence  # whether it reached the disk is not known: never used again
             self.decision_sequence = max(self.decision_sequence, decision)
             return False
-        self.sequence, self.decision_sequence, self.entries = head.sequence, decision, entries
+        self.sequence, self.decision_sequence, self.entries, self._allowed = head.sequence, decision, entries, None
         self.override = override_document(head, entries)
         self.published_ns, self.until_ns = wall, boot + round(ttl * 1e9)
         if earned:
@@ -210,7 +216,11 @@ class Publisher:
             self.moving_ns = self.boottime()
             if self.moving_ns >= due or woken:
                 self.renew()
-                due = max(due + round(self.terms.interval * 1e9), self.moving_ns) if not woken else self.moving_ns + round(self.terms.interval * 1e9)
+                due = (
+                    max(due + round(self.terms.interval * 1e9), self.moving_ns)
+                    if not woken
+                    else self.moving_ns + round(self.terms.interval * 1e9)
+                )
             elif self.moving_ns - looked >= LOOK_NS:
                 looked = self.moving_ns
                 self.look()
@@ -224,7 +234,8 @@ class Publisher:
             if self._content is None:
                 self.reasons = self._unearned()
                 return False
-            return self._issue(self._content.compose(), rises_only=False) and not self.reasons
+            fresh = no_better_than(self._content.compose(), self._allowed or self.entries)
+            return self._issue(fresh, rises_only=False) and not self.reasons
 
     def look(self) -> None:
         """Write what has become more severe since the last issue, whoever forgot to ask for it or failed."""
@@ -242,7 +253,9 @@ class Publisher:
 def expired(on_expiry: str) -> Entries:
     """What no publication means."""
     effect = EFFECTS[on_expiry]
-    entry = InForce(action=on_expiry, trading_enabled=effect.trading_enabled, size_multiplier=effect.size or 0.0, reason="no publication was valid")
+    entry = InForce(
+        action=on_expiry, trading_enabled=effect.trading_enabled, size_multiplier=effect.size or 0.0, reason="no publication was valid"
+    )
     return Entries({}, entry, entry)
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from parityd.core.records import Refusal
-from parityd.formats.lines import Chunk, Long, chunks, shown
+from parityd.formats.lines import Long, chunks, shown
 from parityd.formats.port import Limits, Unreadable
 
 REACH = 50
@@ -130,6 +130,3 @@ def _row(line: int, raw: bytes, mark: str, width: int) -> Row | Refusal | None:
 
 def _refused(line: int, raw: bytes, reason: str, code: str = "bad_value") -> Refusal:
     return Refusal(line=line, code=code, reason=reason, raw=shown(raw))
-
-
-__all__ = ["Chunk", "Row", "header", "rows", "separator"]

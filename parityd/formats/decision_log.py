@@ -2,7 +2,8 @@
 
 1. In the backtest book it announces its run: `created` = `end_time`, [start_time, end_time] inclusive; `end_time` is a watermark too.
 2. The k-th decision is line k. A decision that was not filled has `filled` false and no price; its quantity is what was decided.
-3. A `close` trades against the position that its context names (long: sell, short: buy); where none is named its side is missing.
+3. A `close` trades against the position that its context names (long: sell, short: buy), else against what the log's own fills so far add up
+   to; where neither is known its side is missing.
    `execution.other_fills`, where a backtester adds them, are fills of orders that earlier decisions left resting.
 4. A time without an offset is in the source's time zone, UTC unless it says otherwise. `config`, `metrics` and `slippage` are not read.
 5. A document without its head (run_id, strategy_name, symbol, start_time, end_time, decisions) is unreadable as a whole.
@@ -97,36 +98,44 @@ def _is_zero(quantity: Any) -> bool:
         return False
 
 
-def decision(row: Mapping[str, Any], head: Head, context: Context) -> Decision:
-    """One entry of `decisions`. Raises `Unfit`."""
+def _executed(chosen: Mapping[str, Any], done: Mapping[str, Any], action: str) -> tuple[bool, dict[str, float]]:
+    """(filled, quantity with price and fee where it was)."""
+    quantity = amount(chosen, "quantity")
+    if flag(done, "filled") is not True or action == "hold":
+        return False, {"quantity": quantity or NAN}
+    traded = amount(done, "filled_quantity")
+    return True, {
+        "quantity": traded if given(traded) else quantity, "price": amount(done, "fill_price"), "fee": amount(done, "commission")
+    }  # fmt: skip
+
+
+def _close_side(chosen: Mapping[str, Any], seen: Mapping[str, Any], done: Mapping[str, Any], net: float) -> str:
+    """Buy or sell where it is said, or follows from what is held (by the context, else by the log's own fills so far)."""
+    said = (text(chosen, "side") or text(done, "side")).strip().lower()
+    if said in ("buy", "sell"):
+        return said
+    held = _held(seen.get("position_state")) or (net > 0) - (net < 0)
+    return {1: "sell", -1: "buy", 0: ""}[held]
+
+
+def decision(row: Mapping[str, Any], head: Head, context: Context, net: float = 0.0) -> Decision:
+    """One entry of `decisions`; `net` is the position that the log's fills so far add up to. Raises `Unfit`."""
     seen, chosen, done = _section(row, "context"), _section(row, "decision"), _section(row, "execution")
     if not chosen:
         raise Unfit("missing_field", "decision is missing")
     action = need(chosen, "action").strip().lower()
     if action not in _ACTIONS:
         raise Unfit("bad_value", f"action is {action[:60]!r}: must be one of {' '.join(_ACTIONS)}")
-    ts = need_instant(seen, "timestamp", context.timezone)
-    filled = flag(done, "filled") is True and action != "hold"
-    quantity = amount(chosen, "quantity")
-    if filled:
-        done_quantity = amount(done, "filled_quantity")
-        quantity = done_quantity if given(done_quantity) else quantity
-    elif quantity == 0:
-        quantity = NAN
-    said = text(chosen, "side").strip().lower() or text(done, "side").strip().lower()
-    if action == "close" and said not in ("buy", "sell"):
-        said = {1: "sell", -1: "buy", 0: ""}[_held(seen.get("position_state"))]
+    filled, executed = _executed(chosen, done, action)
     guards = chosen.get("guards")
     return Decision(
-        ts=rfc3339(ts),
+        ts=rfc3339(need_instant(seen, "timestamp", context.timezone)),
         strategy=head.strategy,
         symbol=text(seen, "symbol") or head.symbol,
         action=action,  # type: ignore[arg-type]
-        side=said if action == "close" else "",  # type: ignore[arg-type]
+        side=_close_side(chosen, seen, done, net) if action == "close" else "",  # type: ignore[arg-type]
         trade_id=text(chosen, "trade_id") or text(row, "trade_id"),
-        quantity=quantity,
-        price=amount(done, "fill_price") if filled else NAN,
-        fee=amount(done, "commission") if filled else NAN,
+        **executed,  # type: ignore[arg-type]
         mark=amount(seen, "current_mark"),
         filled=filled,
         equity=amount(seen, "equity"),
@@ -183,6 +192,7 @@ class _Reader:
     head: Head
     context: Context
     decided: dict[str, str] = field(default_factory=dict)
+    net: dict[str, float] = field(default_factory=dict)
 
     def entry(self, raw: msgspec.Raw) -> list[Native] | tuple[str, str]:
         found, code, reason = value(raw, self.context.limits.nesting)
@@ -191,10 +201,15 @@ class _Reader:
         if not isinstance(found, dict):
             return "bad_value", "a decision is an object"
         try:
-            made = decision(found, self.head, self.context)
-            return [made, *self._later(found, made)]
+            symbol = text(_section(found, "context"), "symbol") or self.head.symbol
+            made = decision(found, self.head, self.context, self.net.get(symbol, 0.0))
+            later = list(self._later(found, made))
         except Unfit as e:
             return e.code, e.reason
+        for side_, quantity in [(made.side or made.action, made.quantity if made.filled else NAN), *((f.side, f.quantity) for f in later)]:
+            sign = {"buy": 1.0, "sell": -1.0}.get(side_, 0.0)
+            self.net[symbol] = self.net.get(symbol, 0.0) + (sign * quantity if quantity is not None and given(quantity) else 0.0)
+        return [made, *later]
 
     def _later(self, row: Mapping[str, Any], made: Decision) -> Iterator[Fill]:
         done = _section(row, "execution")

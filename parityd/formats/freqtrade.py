@@ -207,7 +207,8 @@ def owner_of(trade: Row, context: Context) -> Owner:
     strategy = text(trade, "strategy") or context.strategy
     if not strategy:
         raise Unfit("missing_field", "the trade names no strategy: set [sources.<name>] strategy")
-    return Owner(strategy, trade, seconds_of(trade.get("timeframe")))
+    said = context.source.timeframe if context.source else None
+    return Owner(strategy, trade, seconds_of(trade.get("timeframe")) or seconds_of(said))
 
 
 def live_order(order: Row, owner: Owner, *, last_exit: bool, first_entry: bool) -> Iterator[Native]:

@@ -51,6 +51,7 @@ class Source:
     timezone: str | None = None
     columns: Mapping[str, str] | None = None
     symbol: str | None = None
+    timeframe: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@
 4. An empty file has no records and is no error.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any, BinaryIO
@@ -56,13 +56,22 @@ def extent(part: Part) -> int:
 def identify(handle: BinaryIO, context: Context) -> str:
     """The name of the format (of a zip: of its first member that has one); "empty" where there is nothing in it. Raises `Unreadable`."""
     with ExitStack() as closing:
-        return next((f.name for _, f in _chosen(handle, context, closing) if f is not None), "empty")
+        return _name(_chosen(handle, context, closing))
 
 
-def read(handle: BinaryIO, context: Context) -> Iterator[Block]:
-    """All blocks of a file. `handle` is seekable, is read more than once, and nothing else may move it meanwhile. Raises `Unreadable`."""
+def _name(chosen: list[tuple[Part, Format | None]]) -> str:
+    return next((f.name for _, f in chosen if f is not None), "empty")
+
+
+def read(handle: BinaryIO, context: Context, heard: Callable[[str], None] | None = None) -> Iterator[Block]:
+    """All blocks of a file. `handle` is seekable, is read more than once, and nothing else may move it meanwhile. Raises `Unreadable`.
+
+    `heard` is told what `identify` would say, before the first block: so a file need not be opened twice.
+    """
     with ExitStack() as closing:
         chosen = _chosen(handle, context, closing)
+        if heard is not None:
+            heard(_name(chosen))
         companions = [f.companion for _, f in chosen if f is not None and f.companion is not None]
         for part, known in chosen:
             if known is not None:

@@ -10,23 +10,28 @@
 import time as _time
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from parityd.core.assessing import Facts
 from parityd.core.commands import Command, Halt, Moment
-from parityd.core.intake import Counted
+from parityd.core.instants import day_text
+from parityd.core.intake import Counted, FileBatch
 from parityd.core.publication import Entries, Head, entries, rises
 from parityd.core.records import Refusal
 from parityd.core.rows import SHELF_NS
 from parityd.core.verdicts import Change, Verdicts
 from parityd.edges.publish import Content, Publisher
 from parityd.edges.spool import Spool
+from parityd.formats import Unreadable
 from parityd.service import memory
 from parityd.service.reading import Read, Reader
 from parityd.service.reporting import Reporter
+from parityd.service.sifting import MACHINERY, sifted, with_raw
 from parityd.settings import Settings
 from parityd.store import CommitFailed, Store
 from parityd.store.entries import ACCEPTED, REJECTED, AuditDraft, Commit, FileEntry, FileRecords
@@ -138,7 +143,7 @@ class Brain:
         self.extra_audit: list[AuditDraft] = []
         self.extra_events: list[tuple[int, str, bytes]] = []
         self.issued: deque[tuple[Head, Entries]] = deque()  # publications that changed an entry, not yet noted
-        self.owed = False
+        self.owed = False  # a judgement was published, if only its rises, and is not stored
         self.expires_ns = 0
         self.noted = (0, 0)
 
@@ -301,6 +306,7 @@ class Brain:
         except CommitFailed as e:
             self.writable = False
             done.failed = str(e)
+            self.reporter.unwritten = [x for x in self.reporter.unwritten if x[0] not in {r.day for r in c.reports}]
             if not e.certain:
                 raise  # the store takes no further commit: a new process finds out what it holds
             self.reload()
@@ -406,11 +412,9 @@ class Brain:
         old_basis = self._basis_now
         self.refresh_basis()
         fresh = self.compose()
-        before = self.publisher.entries if self.publisher is not None else None
-        told = False
         self._show(fresh, names)
-        if self.publisher is not None and rises(fresh, before) and old_basis is not None:
-            told = self.publisher.publish(self._content(), rises_only=True)
+        if self.publisher is not None and old_basis is not None and rises(fresh, self.publisher.entries):
+            self.publisher.publish(self._content(), rises_only=True)
         c = memory.gather(self.v, self.saved_names)
         done.changes = self.v.changes(dict(fresh.strategies), fresh.default, now)
         c.audit += [
@@ -454,18 +458,8 @@ class Brain:
         if self.publisher is not None:
             if why == "check":
                 self.publisher.evaluated()
-            if not told or not _alike(fresh, self.publisher.entries):
-                self._publish_after(fresh, no_better=no_better)
-            else:
-                self.publisher.publish(self._content()) if not self.publisher.withheld() else None
+            self.publisher.publish(self._content(), rises_only=no_better)
         return done
-
-    def _publish_after(self, fresh: Entries, *, no_better: bool) -> None:
-        assert self.publisher is not None  # noqa: S101
-        before = self.publisher.entries
-        if before is not None and not rises(fresh, before) and _alike(fresh, before) and self.publisher.withheld():
-            return
-        self.publisher.publish(self._content(), rises_only=no_better)
 
     def _content(self) -> Content:
         return Content(self.compose, self.view.strategies)
@@ -505,7 +499,7 @@ class Brain:
         self.operators.stored_commands = tuple(self.v.standing.commands)
         self.operators.stored_halts = tuple(self.v.standing.halts)
 
-    def command(self, c: Command, name: str) -> TurnDone:
+    def command(self, c: Command, name: str, states: dict[str, bytes] | None = None) -> TurnDone:
         """An accepted command: in force, then in the store and the audit (a lowering one was published by the watch already)."""
         now = self.now()
         self.v.obey(c, now)
@@ -516,6 +510,7 @@ class Brain:
             AuditDraft(ts_ns=now, event="override.applied", actor=c.operator or "unknown", strategy=c.strategy, data={"file": name, **data})
         )
         commit.events.append((now, "command", msgspec.json.encode(c)))
+        commit.states |= states or {}
         if self._commit(commit, done):
             self._swap_commands()
             more = (
@@ -526,12 +521,13 @@ class Brain:
             done.changes += more.changes
         return done
 
-    def halted(self, halts: tuple[Halt, ...], raised: list[str], lifted: list[str]) -> TurnDone:
+    def halted(self, halts: tuple[Halt, ...], raised: list[str], lifted: list[str], states: dict[str, bytes] | None = None) -> TurnDone:
         """Halts as the watch sees them now: stored and told."""
         now = self.now()
         self.v.standing.halts = list(halts)
         done = TurnDone()
         commit = memory.gather(self.v, self.saved_names)
+        commit.states |= states or {}
         commit.audit += [AuditDraft(ts_ns=now, event="halt.raised", actor="operator", strategy=None, data={"file": x}) for x in raised]
         commit.audit += [AuditDraft(ts_ns=now, event="halt.lifted", actor="operator", strategy=None, data={"file": x}) for x in lifted]
         commit.events.append((now, "halts", msgspec.json.encode(halts)))
@@ -540,17 +536,20 @@ class Brain:
             done.changes += self._conclude(now, [], "halt", reports=False).changes
         return done
 
+    def told(self, draft: AuditDraft, states: dict[str, bytes] | None = None) -> TurnDone:
+        """One line of audit, and what is stored with it."""
+        done = TurnDone()
+        commit = memory.gather(self.v, self.saved_names)
+        commit.audit.append(draft)
+        commit.states |= states or {}
+        self._commit(commit, done)
+        return done
+
     def note(self, event: str, actor: str, strategy: str | None, data: dict[str, Any]) -> None:
         """One line of audit by itself."""
         c = memory.gather(self.v, self.saved_names)
         c.audit.append(AuditDraft(ts_ns=self.now(), event=event, actor=actor, strategy=strategy, data=data))
         self._commit(c, TurnDone())
-
-
-def _alike(a: Entries, b: Entries | None) -> bool:
-    from parityd.core.publication import same
-
-    return same(a, b)
 
 
 def _all_fills(got: Counted) -> Any:

@@ -14,25 +14,29 @@ import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from parityd import __version__
 from parityd.core.assessing import Facts
-from parityd.core.columns import OLDEST
 from parityd.core.instants import DAY_NS, day_text
 from parityd.core.records import BOOKS, LIVE
-from parityd.edges.files import free_bytes
+from parityd.edges.files import FolderId, free_bytes
+from parityd.edges.publish import STEP_NS
 from parityd.edges.sdnotify import Notifier
+from parityd.edges.spool import Scan
 from parityd.edges.watch import watch
 from parityd.service.brain import TurnDone
 from parityd.service.intake import group
 from parityd.service.notices import Notices
 from parityd.service.operators import Watch
+from parityd.service.ops_notes import take as take_notes
 from parityd.service.schedule import Schedule
 from parityd.service.views import DeskView
-from parityd.service.workplace import App, export_audit
+from parityd.service.workplace import App, export_audit, set_aside, suspects, take
 from parityd.settings import Settings, SettingsError, load, reload_differences
+from parityd.store import CommitFailed, StoreBroken, StoreUnavailable
 from parityd.web.api import Web
 from parityd.web.metrics import Metrics
 from parityd.web.server import serve
@@ -44,6 +48,11 @@ STALE_SCAN_NS = 30_000_000_000
 WAITED_SECONDS = 900.0
 CHECK_GRACE_NS = 300_000_000_000
 STUCK_NS = 120_000_000_000
+ASKED_SECONDS = 4.0
+PATIENCE_NS = 60_000_000_000  # a turn may hold the worker for this long before the watchdog is no longer fed
+BEAT_NS = 10_000_000_000
+STOP_SECONDS = 10.0
+AGAIN_SECONDS = 2.0
 
 
 class Daemon:
@@ -67,8 +76,13 @@ class Daemon:
         self.job_since = 0
         self.scanned_ns = 0
         self.checked_ns = app.boottime()
-        self.folders: dict[str, object] = {}
-        self.waiting = 0
+        self.folders: dict[str, FolderId] = {}  # as each inbox was seen last
+        self.devices: dict[str, int] = {}  # the file system that each inbox lay on at first
+        self.beaten_ns = app.boottime()
+        self.abandoned = False  # at the end a thread did not come back
+        self.waiting = 0  # files in the spool
+        self.unread = 0  # those of them that nobody is still writing
+        self.looked = False  # the last scan saw both inboxes, at a time when files may be read
         self.oldest_live: float | None = None
         self.outer: dict[str, str] = {}
         self.told = 0
@@ -77,6 +91,8 @@ class Daemon:
         app.publisher.withheld = self.withheld
         self.brain.facts_of = self.facts
         app.publisher.told.append(lambda _before, _entries, head: self.metrics.published(head.issued_ns))
+        app.publisher.refused.append(self._not_published)
+        self.newest_ns = app.publisher.published_ns  # of the publication found at start
 
     # --- what the core is told, and what a renewal must earn --------------------------------------------------------
 
@@ -100,15 +116,26 @@ class Daemon:
             out.append("a live file has waited for 15 minutes")
         if self.job_since and boot - self.job_since > STUCK_NS:
             out.append("the worker does not move")
-        if boot - self.operators.moved_ns > 10_000_000_000:
+        if boot - self.operators.moved_ns > BEAT_NS:
             out.append("the operators' folder is not being watched")
+        if boot - self.beaten_ns > BEAT_NS:
+            out.append("the event loop does not move")
         return out
+
+    def _not_published(self, error: OSError) -> None:
+        """The publisher's thread: counted at once, told by its log."""
+        self.metrics.publish_failed()
+        self.log.error("override.failed", error=error.strerror or str(error), failures=self.app.publisher.failures)
 
     async def do(self, job: Callable[[], Any]) -> Any:
         """Put a job into the inbox and wait for its result."""
         done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         await self.inbox.put((job, done))
         return await done
+
+    def _ask(self, job: Callable[[], Any]) -> Any:
+        """`do` for another thread than the loop's."""
+        return asyncio.run_coroutine_threadsafe(self.do(job), self._loop).result(ASKED_SECONDS)
 
     # --- essential tasks --------------------------------------------------------------------------------------------
 
@@ -131,45 +158,51 @@ class Daemon:
 
     async def intake(self) -> None:
         """The scan is the truth; the watch only rings."""
+        await self._suspects()
         evaluated = self.app.boottime()
         while True:
-            turns = await self._scan()
-            for turn in turns:
-                done = await self.do(lambda turn=turn: self._turn(turn))
+            moved = False
+            for turn in await self._scan():
+                done = await self.do(partial(self._turn, turn))
                 self.tell(done)
+                moved = moved or bool(done.reads)
                 if self.app.boottime() - evaluated > 60_000_000_000:
                     evaluated = self.app.boottime()
                     self.tell(await self.do(lambda: self._evaluate(backlog=True)))
-                if self.stop.is_set():
-                    return
-            if turns:
+                if done.failed or done.stuck:
+                    moved = False
+                    break
+            if moved:
                 continue
-            if self.brain.touched and not self.waiting:
-                self.tell(await self.do(self._evaluate))
-            evaluated = self.app.boottime()
-            if not self.started and not self.waiting:
-                await self._start()
+            if self.looked and not self.unread:
+                if self.brain.touched:
+                    self.tell(await self.do(self._evaluate))
+                evaluated = self.app.boottime()
+                if not self.started:
+                    await self._start()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self.bell.wait(), SCAN_SECONDS)
             self.bell.clear()
 
+    async def _suspects(self) -> None:
+        """What the process before this one was reading when it ended is tried in a child first."""
+        loop = asyncio.get_running_loop()
+        poisoned = await loop.run_in_executor(self.disk, suspects, self.app)
+        if poisoned:
+            self.tell(await self.do(lambda: set_aside(self.app, poisoned)))
+
     async def _scan(self) -> list[Any]:
+        """The turns that may be taken now; `looked` says whether both inboxes were seen and could be read."""
         loop = asyncio.get_running_loop()
         now = self.app.now()
+        self.looked = False
         if not self._sane(now):
             return []
         found = {book: await loop.run_in_executor(self.disk, self.app.spool.scan, book, now, PER_SCAN) for book in BOOKS}
         same = True
         for book, scan in found.items():
-            for unfit in scan.refused:
-                await loop.run_in_executor(self.disk, self.app.spool.reject_whole, unfit, unfit.code, unfit.reason)
-                self.metrics.rejected(book, unfit.code, 1)
-                self.log.warning("file.refused", book=book, file=unfit.name, code=unfit.code, reason=unfit.reason)
-            if scan.error:
-                self.outer[f"spool/{book}"] = scan.error
-                same = False
-            else:
-                self.outer.pop(f"spool/{book}", None)
+            await self._refuse(book, scan)
+            same = self._same_folder(book, scan) and same
             waiting = scan.count
             age = None if scan.oldest_ns is None or not waiting else max(0.0, (now - scan.oldest_ns) / 1e9)
             self.metrics.backlog(book, waiting, age)
@@ -177,30 +210,67 @@ class Daemon:
             if book == LIVE:
                 self.oldest_live = age
         self.waiting = sum(s.count for s in found.values())
+        self.unread = sum(max(0, s.count - len(s.left) - len(s.refused)) for s in found.values())
         free = free_bytes(self.settings.data_dir)
         self.desk.free = free  # type: ignore[attr-defined]
         self.metrics.free(free)
         if same:
             self.scanned_ns = self.app.boottime()
+        self.looked = not any(scan.error for scan in found.values())
         if free is not None and free < self.settings.limits.min_free:
             self.outer["disk"] = f"only {free // 1_048_576} MiB are free: no file is read until there is more"
             return []
         self.outer.pop("disk", None)
         return list(group(list(found[LIVE].ready), list(found["backtest"].ready)))
 
+    async def _refuse(self, book: str, scan: Scan) -> None:
+        """What will never be read leaves the spool; where the disk refuses that, the next scan tries again."""
+        loop = asyncio.get_running_loop()
+        for unfit in scan.refused:
+            try:
+                await loop.run_in_executor(self.disk, self.app.spool.reject_whole, unfit, unfit.code, unfit.reason)
+            except OSError as e:
+                self.outer["rejected"] = e.strerror or str(e)
+                return
+            self.metrics.rejected(book, unfit.code, 1)
+            self.log.warning("file.refused", book=book, file=unfit.name, code=unfit.code, reason=unfit.reason)
+        self.outer.pop("rejected", None)
+
+    def _same_folder(self, book: str, scan: Scan) -> bool:
+        """Whether this scan saw the inbox that the one before it saw. Another file system in its place (unmounted, or mounted over) is never
+        the same: what engines wrote may lie below it.
+        """
+        part = f"spool/{book}"
+        if scan.error or scan.folder is None:
+            self.outer[part] = scan.error or "not seen"
+            return False
+        before, self.folders[book] = self.folders.get(book, scan.folder), scan.folder
+        if scan.folder[0] != self.devices.setdefault(book, scan.folder[0]):
+            self.outer[part] = "it is on another file system than when parityd started: mount it again, or restart parityd"
+            return False
+        self.outer.pop(part, None)
+        return before == scan.folder
+
     def _sane(self, now: int) -> bool:
+        """Whether records may be dated: the clocks move alike, and wall time does not lie before the newest publication."""
         publisher = self.app.publisher
-        sane = not publisher.stepped.is_set() and now >= publisher.published_ns - 1_000_000_000
-        if not sane:
-            self.outer["clock"] = "the wall clock stepped: files wait until it has been looked at"
+        newest = publisher.published_ns if self.started else max(self.newest_ns, publisher.published_ns)
+        why = ""
+        if publisher.stepped.is_set() or publisher.apart_ns() > STEP_NS:
+            why = "the wall clock stepped: files wait until everything was judged again"
+        elif now < newest - 1_000_000_000:
+            why = f"wall time lies {(newest - now) / 1e9:.0f} s before the newest publication: files wait until it has passed it"
+        if why:
+            self.outer["clock"] = why
         else:
             self.outer.pop("clock", None)
-        return sane
+        return not why
 
     def _turn(self, turn: list[Any]) -> TurnDone:
         now = self.brain.now()
-        reads = [self.brain.reader.read(w, now, self.brain.is_known, OLDEST) for w in turn]
-        return self.brain.files([r for r in reads if not r.later], now=now)
+        if not self._sane(self.app.now()):
+            return TurnDone()
+        return take(self.app, turn, now)
 
     def _evaluate(self, *, backlog: bool = False) -> TurnDone:
         self.brain.backlog = backlog
@@ -214,16 +284,17 @@ class Daemon:
         self.tell(await self.do(self.brain.check))
         self.checked_ns = self.app.boottime()
         self.started = True
-        await self.do(lambda: self.app.publisher.publish(self.brain._content()))  # noqa: SLF001
+        self.app.publisher.wake()
+        self.desk.reasons = self.withheld()
         self.tell(TurnDone())
-        self.notifier.ready(f"{len(self.brain.v.m.strategies)} strategies")
+        self.notifier.status(f"{len(self.brain.v.m.strategies)} strategies")
         self.log.info(
             "service.ready", strategies=len(self.brain.v.m.strategies), sequence=self.app.publisher.sequence, instance=self.app.instance
         )
         if not self.scheduled:
             return
         for day in self._days_due():
-            self.tell(await self.do(lambda day=day: self._report(day)))
+            self.tell(await self.do(partial(self._report, day)))
 
     def _days_due(self) -> list[str]:
         """Reports that should have been written while nobody ran."""
@@ -251,8 +322,16 @@ class Daemon:
         for done in self.operators.settle():
             self._log_changes(done)
         done = self.brain.check()
-        self.brain.reporter.write()
+        self._write_reports()
         return done
+
+    def _write_reports(self) -> None:
+        try:
+            self.brain.reporter.write()
+        except OSError as e:
+            self.outer["reports"] = f"{e.filename or 'parity_reports'}: {e.strerror or e}"
+        else:
+            self.outer.pop("reports", None)
 
     async def check(self) -> None:
         """A tick of the schedule: judge everything."""
@@ -283,8 +362,12 @@ class Daemon:
                 await asyncio.wait_for(self.order_bell.wait(), 1.0)
             self.order_bell.clear()
             if self.operators.queue:
+                refused = False
                 for done in await self.do(self.operators.settle):
                     self.tell(done)
+                    refused = refused or bool(done.failed or done.stuck)
+                if refused:  # what was seen is in force already; its book-keeping waits for the disk
+                    await asyncio.sleep(AGAIN_SECONDS)
             if not self.publisher_alive() or not self.looker.is_alive():
                 raise RuntimeError("the publisher's or the operators' thread has ended")
 
@@ -292,11 +375,10 @@ class Daemon:
         return self.app.publisher.alive
 
     async def pulse(self) -> None:
-        """Every 5 s through the worker: feeds the watchdog, ends what has expired, exports the audit trail, catches what the scheduler missed."""
+        """Every second through the worker: ends what has expired, exports the audit trail, judges again where the clocks stepped."""
         while True:
             await asyncio.sleep(1.0)
             await self.do(self._tick)
-            self.notifier.watchdog()
             self.desk.reasons = self.withheld() if self.app.publisher.published_ns else ["nothing has been published yet"]
             self.desk.degraded = self.facts().degraded
             self.metrics.follow(self.desk.action())
@@ -311,8 +393,22 @@ class Daemon:
             done = self.brain.check(report_due=False)
             self._log_changes(done)
         if self.brain.reporter.unwritten:
-            self.brain.reporter.write()
-        export_audit(self.app)
+            self._write_reports()
+        take_notes(self.brain, self.settings.data_dir)
+        try:
+            export_audit(self.app)
+        except OSError as e:
+            self.outer["audit"] = f"{e.filename or 'audit'}: {e.strerror or e}"
+        else:
+            self.outer.pop("audit", None)
+
+    async def beat(self) -> None:
+        """Proves that the loop moves; feeds the watchdog while it and the worker do."""
+        while True:
+            self.beaten_ns = boot = self.app.boottime()
+            if not self.job_since or boot - self.job_since < PATIENCE_NS:
+                self.notifier.watchdog()
+            await asyncio.sleep(1.0)
 
     # --- telling ----------------------------------------------------------------------------------------------------
 
@@ -411,6 +507,9 @@ class Daemon:
         except SettingsError as e:
             self.metrics.reloaded(successful=False)
             self.log.error("config.refused", error=str(e))
+        except Exception as e:  # a configuration that cannot even be judged is a bad one
+            self.metrics.reloaded(successful=False)
+            self.log.exception("config.refused", error=f"{type(e).__name__}: {e}")
         else:
             await self.do(lambda: self.brain.reconfigure(new))
             self.settings = self.app.settings = new
@@ -425,6 +524,7 @@ class Daemon:
     async def serve(self) -> None:
         """Run until told to stop."""
         self._loop = asyncio.get_running_loop()
+        self.desk.ask = self._ask
         self.order_bell = asyncio.Event()
         self._ended = threading.Event()
         self.operators.look()
@@ -439,13 +539,26 @@ class Daemon:
             "service.started",
             "parityd",
             None,
-            {"version": __version__, "instance": self.app.instance, "broken_store": self.app.broken or None},
+            {
+                "version": __version__,
+                "instance": self.app.instance,
+                "broken_store": self.app.broken or None,
+                "sequence": self.app.publisher.sequence,
+                "decision_sequence": self.app.publisher.decision_sequence,
+            },
         )
         self.log.info("service.started", version=__version__, data_dir=str(self.settings.data_dir), broken=self.app.broken or None)
+        self.notifier.ready("looking at what was found")
         tasks: list[asyncio.Task[None]] = []
         try:
             async with asyncio.TaskGroup() as tg:
-                make = [("pump", self.pump()), ("intake", self.intake()), ("orders", self.orders()), ("pulse", self.pulse())]
+                make = [
+                    ("pump", self.pump()),
+                    ("intake", self.intake()),
+                    ("orders", self.orders()),
+                    ("pulse", self.pulse()),
+                    ("beat", self.beat()),
+                ]
                 make += [("http", self.outer_task("http", self.http)), ("watch", self.outer_task("watch", self.watching))]
                 make.append(("notices", self.outer_task("notify", self.notices.run)))
                 if self.scheduled:
@@ -469,13 +582,23 @@ class Daemon:
         """Stop intake (done), never drain the backlog, last publication, close."""
         self._ended.set()
         self.app.publisher.stop()
-        await asyncio.get_running_loop().run_in_executor(None, lambda: self.worker.shutdown(wait=True, cancel_futures=True))
+        ended = asyncio.get_running_loop().run_in_executor(None, lambda: self.worker.shutdown(wait=True, cancel_futures=True))
+        try:
+            await asyncio.wait_for(asyncio.shield(ended), STOP_SECONDS)
+        except TimeoutError:  # what it was doing is not committed, or it is: both are found out at the next start
+            self.abandoned = True
+            self.log.warning("service.stopped", worker="left in the middle of a turn")
+            return
         if self.settings.publish.on_stop == "disable":
             self.brain.v.standing.first_start = ""
             self.app.publisher.publish(then=self.brain.stopped_entries)
         await self.notices.end()
-        self.brain.note("service.stopped", "parityd", None, {})
-        export_audit(self.app)
+        try:
+            self.brain.note("service.stopped", "parityd", None, {"sequence": self.app.publisher.sequence})
+            export_audit(self.app)
+        except (OSError, CommitFailed, StoreBroken, StoreUnavailable) as e:
+            self.log.error("service.stopped", error=str(e))
+            return
         self.log.info("service.stopped")
 
 

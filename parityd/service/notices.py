@@ -159,6 +159,8 @@ class Notices:
         """What is under way may arrive; what did is remembered. The worker must have ended: the caller's next commit stores it."""
         if self._flying:
             await asyncio.wait(self._flying, timeout=seconds)
+        for line in self.lines:
+            line.channel.abandon()
         if self.lines:
             self.app.brain.extra_states[KEY] = _pack(self.desk.book)
 

@@ -1,8 +1,10 @@
 """HALT files and command files: stops are obeyed at once, past the inbox; what raises risk waits for the worker and its commit.
 
 1. `look` is called several times a second, in a thread of its own; it publishes stops itself and leaves the book-keeping in `queue`.
-2. `settle` is the worker's: it stores and audits what was seen, and only then lets go of anything.
-3. A file is moved only after what it asked for is stored.
+2. `settle` is the worker's: it stores and audits what was seen, and only then lets go of anything. A raising command is judged once more
+   there: what was true when it was seen may not be true when its turn comes.
+3. A file is moved only after what it asked for is stored; one that was stored and not yet moved when the process ended is moved, not obeyed again.
+4. What cannot be stored or moved now stays in the queue; nothing that was seen is in force less for it.
 """
 
 import os
@@ -16,12 +18,41 @@ from parityd.core import commands as core
 from parityd.core.commands import Command, Halt
 from parityd.core.instants import rfc3339
 from parityd.edges import halt as halts
-from parityd.edges.command_files import CommandFolder, to_be_left
-from parityd.edges.commands import Accepted, Moment, Standing, Terms
+from parityd.edges.command_files import CommandFolder, Letter, to_be_left
+from parityd.edges.commands import Accepted, Facts, Moment, Refused, Standing, Terms, Verdict
 from parityd.edges.overrides import judge
 from parityd.edges.signatures import verify
+from parityd.service.brain import TurnDone
 from parityd.service.workplace import App
 from parityd.store.entries import AuditDraft
+
+REMEMBERED = 256
+
+
+class Halted(msgspec.Struct, frozen=True):
+    """HALTs that came and went in one look."""
+
+    raised: tuple[halts.Latch, ...]
+    lifted: tuple[halts.Latch, ...]
+    state: halts.HaltState
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """A command file and what it was worth when it was seen. `folder`: the facts that it was judged by."""
+
+    letter: Letter
+    verdict: Verdict
+    folder: Facts | None
+    command: Command | None = None
+
+
+class Moved(msgspec.Struct, frozen=True):
+    """A file that is dealt with and stands in the folder still."""
+
+    letter: Letter
+    outcome: Any
+    code: str = ""
+    reason: str = ""
 
 
 class Watch:
@@ -33,12 +64,10 @@ class Watch:
         self.commands = CommandFolder(self.folder)
         blob = app.store.state("halts")
         self.state = (msgspec.json.decode(blob, type=halts.HaltState) if blob else halts.HaltState()).resumed()
-        applied = app.store.state("commands/applied")
+        applied, moving = app.store.state("commands/applied"), app.store.state("commands/moving")
         self.applied: dict[str, str] = msgspec.json.decode(applied, type=dict[str, str]) if applied else {}
-        self.done_keys: dict[str, tuple[str, str, str]] = {}
-        if app.broken:
-            self.applied |= dict.fromkeys(self.commands.applied_hashes(), "")
-        self.queue: deque[tuple[str, Any]] = deque()
+        self.moving: list[str] = msgspec.json.decode(moving, type=list[str]) if moving else []
+        self.queue: deque[Halted | Asked | Moved] = deque()
         self.lock = threading.Lock()
         self.errors = ""
         self.moved_ns = 0
@@ -52,9 +81,10 @@ class Watch:
     def look(self) -> bool:
         """One look: HALT files and command files. True where something was seen for the worker."""
         with self.lock:
-            self.moved_ns = self.app.boottime()
             found = self._halts()
-            return self._letters() or found
+            found = self._letters() or found
+            self.moved_ns = self.app.boottime()
+            return found
 
     def _halts(self) -> bool:
         seen = halts.look(self.folder)
@@ -63,113 +93,142 @@ class Watch:
         step = halts.step(
             self.state, seen, now_ns=self.app.now(), boottime_ns=self.app.boottime(), known=self.known(), by_reset_only=signed
         )
-        changed = step.state != self.state
         self.state = step.state
+        if not (step.raised or step.lifted):
+            return False
+        self.queue.append(Halted(step.raised, step.lifted, step.state))
         if step.raised:
             operators = self.app.brain.operators
-            new = tuple(Halt(scope=x.scope, reason=x.reason, since_ns=x.since_ns) for x in step.raised)
-            operators.halts = (*operators.halts, *new)
+            operators.seen_halts = (*operators.seen_halts, *map(as_halt, step.raised))
             self.app.publisher.publish(rises_only=True)
-        if step.raised or step.lifted:
-            self.queue.append(("halt", ([x.name for x in step.raised], [x.name for x in step.lifted], step.state)))
-        return changed and bool(step.raised or step.lifted)
+        return True
 
     def _letters(self) -> bool:
         post = self.commands.read()
+        self.errors = self.errors or post.error
         found = False
         for letter in post.letters:
-            if str(letter.key) in self._held:
+            if letter.key in self._held:
                 continue
             verdict = self._judged(letter, post.folder)
+            command = as_core(verdict.command) if isinstance(verdict, Accepted) else None
+            if letter.key in self.moving and not (command is not None and command.lowers):
+                self._held.add(letter.key)
+                self.queue.append(Moved(letter, "applied"))
+                found = True
+                continue
             if to_be_left(letter, verdict, self.app.now()):
                 continue
-            self._held.add(str(letter.key))
-            if isinstance(verdict, Accepted):
-                c = as_core(verdict.command)
-                if c.lowers:
-                    operators = self.app.brain.operators
-                    operators.commands = (*operators.commands, c)
-                    self.app.publisher.publish(rises_only=True)
-                self.queue.append(("command", (letter, c)))
-            else:
-                self.queue.append(("refused", (letter, verdict)))
+            self._held.add(letter.key)
+            self.queue.append(Asked(letter, verdict, post.folder, command))
+            if command is not None and command.lowers:
+                operators = self.app.brain.operators
+                operators.seen_commands = (*operators.seen_commands, command)
+                self.app.publisher.publish(rises_only=True)
             found = True
         return found
 
-    def _judged(self, letter: Any, folder: Any) -> Any:
+    def _judged(self, letter: Letter, folder: Facts | None) -> Verdict:
         s = self.app.settings.overrides
         terms = Terms(daemon_uid=os.geteuid(), allowed_uids=frozenset(s.uids()), signers=s.allowed_signers is not None)
         moment = Moment(now_ns=self.app.now(), boottime_ns=self.app.boottime(), boot_id=self.app.publisher.terms.boot_id)
-        ladders = dict(self.app.brain.v.standing.ladders)
+        v = self.app.brain.v
+        ladders = dict(v.standing.ladders)
         latched = {name: state.latched_action for name, state in ladders.items() if state.latched_action is not None}
-        ids = frozenset(v for v in self.applied.values() if v)
+        ids = frozenset(value for value in dict(self.applied).values() if value)
         standing = Standing(
-            known=frozenset(self.known()),
-            latched=latched,
-            broken_store=self.app.brain.v.standing.broken_store,
-            applied=frozenset(self.applied),
-            ids=ids,
+            known=frozenset(self.known()), latched=latched, broken_store=v.standing.broken_store, applied=frozenset(self.applied), ids=ids
         )
         if letter.problem is not None:
             return letter.problem
+        if folder is None:
+            return Refused(code="unreadable_file", text="its folder could not be looked at", again=True)
         verdict = judge(letter.raw, letter.facts, folder, terms, moment, standing)
         if getattr(verdict, "code", "") == "unsigned" and letter.signature and s.allowed_signers is not None:
-            verdict = judge(
-                letter.raw, letter.facts, folder, terms, moment, standing, signature=verify(letter.raw, letter.signature, s.allowed_signers)
-            )
+            signed = verify(letter.raw, letter.signature, s.allowed_signers)
+            verdict = judge(letter.raw, letter.facts, folder, terms, moment, standing, signature=signed)
         return verdict
 
     # --- in the worker's thread -----------------------------------------------------------------------------------
 
-    def settle(self) -> list[Any]:
-        """Store and audit what the watch has seen; returns the turns' results."""
-        out = []
+    def settle(self) -> list[TurnDone]:
+        """Store and audit what the watch has seen; returns the turns' results, the last of them perhaps one that failed."""
+        out: list[TurnDone] = []
         while self.queue:
-            kind, what = self.queue[0]
-            done = self._settle_one(kind, what)
-            if done is not None and done.failed:
-                break
+            one = self.queue[0]
+            done = self._move(one) if isinstance(one, Moved) else self._halted(one) if isinstance(one, Halted) else self._asked(one)
+            out.append(done)
+            if done.failed or done.stuck:
+                if isinstance(one, Moved):  # the others need not wait for it
+                    self.queue.rotate(-1)
+                return out
             self.queue.popleft()
-            if done is not None:
-                out.append(done)
         return out
 
-    def _settle_one(self, kind: str, what: Any) -> Any:
+    def _halted(self, one: Halted) -> TurnDone:
         b = self.app.brain
-        now = self.app.now()
-        if kind == "halt":
-            raised, lifted, state = what
-            self.app.brain.extra_states["halts"] = msgspec.json.encode(state)
-            return b.halted(tuple(Halt(scope=x.scope, reason=x.reason, since_ns=x.since_ns) for x in state.latches), raised, lifted)
-        letter, verdict = what
-        if kind == "command":
-            c: Command = verdict
-            self.applied[c.content_hash] = c.id
-            b.extra_states["commands/applied"] = msgspec.json.encode(self.applied)
-            done = b.command(c, letter.name)
-            if not done.failed:
-                if c.command == "reset":
-                    self._release(c.strategy)
-                self.commands.finish(letter, "applied", "", "", rfc3339(now))
-            return done
-        b.extra_audit.append(
-            AuditDraft(
-                ts_ns=now,
-                event="override.refused",
-                actor="operator",
-                data={"file": letter.name, "code": verdict.code, "reason": verdict.text},
-            )
-        )
-        done = b.commit_extras()
+        done = b.halted(
+            tuple(map(as_halt, one.state.latches)), [x.name for x in one.raised], [x.name for x in one.lifted],
+            {"halts": msgspec.json.encode(one.state)},
+        )  # fmt: skip
         if not done.failed:
-            self.commands.finish(letter, "refused", verdict.code, verdict.text, rfc3339(now))
+            stored = {as_halt(x) for x in one.raised}
+            with self.lock:
+                b.operators.seen_halts = tuple(x for x in b.operators.seen_halts if x not in stored)
+        return done
+
+    def _asked(self, one: Asked) -> TurnDone:
+        verdict, command = one.verdict, one.command
+        if command is not None and not command.lowers:
+            verdict = self._judged(one.letter, one.folder)
+            command = as_core(verdict.command) if isinstance(verdict, Accepted) else None
+        if command is not None:
+            return self._apply(one.letter, command)
+        assert isinstance(verdict, Refused)  # noqa: S101  it is one of the two
+        data = {"file": one.letter.name, "code": verdict.code, "reason": verdict.text}
+        done = self.app.brain.told(AuditDraft(ts_ns=self.app.now(), event="override.refused", actor="operator", data=data))
+        if not done.failed:
+            self.queue.append(Moved(one.letter, "refused", verdict.code, verdict.text))
+        return done
+
+    def _apply(self, letter: Letter, command: Command) -> TurnDone:
+        b = self.app.brain
+        applied, moving = {**self.applied, command.content_hash: command.id}, [*self.moving, letter.key][-REMEMBERED:]
+        states = {"commands/applied": msgspec.json.encode(applied), "commands/moving": msgspec.json.encode(moving)}
+        done = b.command(command, letter.name, states)
+        if done.failed:
+            return done
+        self.applied, self.moving = applied, moving
+        with self.lock:
+            b.operators.seen_commands = tuple(x for x in b.operators.seen_commands if x != command)
+            if command.command == "reset":
+                self._release(command.strategy)
+        self.queue.append(Moved(letter, "applied"))
+        return done
+
+    def _move(self, one: Moved) -> TurnDone:
+        done = TurnDone()
+        try:
+            self.commands.finish(one.letter, one.outcome, one.code, one.reason, rfc3339(self.app.now()))
+        except OSError as e:
+            done.stuck = f"{e.filename or one.letter.name}: {e.strerror or e}"
+            return done
+        with self.lock:
+            self._held.discard(one.letter.key)
+            if one.letter.key in self.moving:  # moved away and put back, it is a new order
+                self.moving = [key for key in self.moving if key != one.letter.key]
         return done
 
     def _release(self, scope: str) -> None:
         step = halts.release(self.state, scope, halts.look(self.folder))
         if step.lifted:
             self.state = step.state
-            self.queue.append(("halt", ([], [x.name for x in step.lifted], step.state)))
+            self.queue.append(Halted((), step.lifted, step.state))
+
+
+def as_halt(one: halts.Latch) -> Halt:
+    """The edge's latch as the core's halt."""
+    return Halt(scope=one.scope, reason=one.reason, since_ns=one.since_ns)
 
 
 def as_core(c: Any) -> Command:

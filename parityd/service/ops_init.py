@@ -19,6 +19,7 @@ from parityd.edges.files import ensure_folder, replace_durably
 from parityd.problem import Problem
 from parityd.service.ops_override import Asked, operator_name
 from parityd.service.ops_rights import INBOX_MODE, INBOXES, OWN_MODE, PRIVATE
+from parityd.service.ops_state import state_of
 from parityd.service.workplace import App
 from parityd.settings import Settings
 from parityd.settings_reference import annotated
@@ -121,3 +122,9 @@ def end_first_start(app: App, operator: str, reason: str) -> str:
     if done.failed:
         raise OSError(done.failed)
     return "the first start's DISABLE_TRADING is over: what is judged holds from the next start on"
+
+
+def waits(settings: Settings) -> bool:
+    """Whether trading waits for init, by what the store says (nothing was stored yet: by the configuration)."""
+    standing = state_of(settings.store_path())
+    return settings.publish.first_start != "CONTINUE" if standing is None else bool(standing.first_start)

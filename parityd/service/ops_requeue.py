@@ -38,6 +38,7 @@ LINES, REASON = ".rejected.jsonl", ".reason.json"
 MODE = 0o640
 _PACK: dict[str, Callable[[bytes], bytes]] = {"": bytes, ".gz": gzip.compress, ".zst": zstandard.compress}
 _TEXT = (".jsonl", ".ndjson", ".csv", ".json", ".log", ".fix", ".txt")
+_SUFFIXES = (*_TEXT, ".parquet", ".zip", ".sqlite")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,12 +99,12 @@ def _whole(settings: Settings, path: Path, book: str, now_ns: int) -> Requeued:
 
 
 def _name(now_ns: int, name: str, suffix: str) -> str:
-    """requeued-<time>-NAME, with another suffix where one is given."""
-    if suffix:
-        while suffixes(name)[0] in (*_TEXT, ".parquet", ".zip", ".sqlite") or suffixes(name)[1]:
-            name = os.path.splitext(name)[0]
-    head = f"requeued-{now_ns}-"
-    return head + cut_name(name, NAME_BYTES - len(head) - len(suffix) - 16) + suffix
+    """NAME with the time before its suffixes, which stay unless another is given: what [sources] says of NAME still fits."""
+    stem = name
+    while suffixes(stem)[0] in _SUFFIXES or suffixes(stem)[1]:
+        stem = os.path.splitext(stem)[0]
+    tail = f".requeued-{now_ns}{suffix or name[len(stem) :]}"
+    return cut_name(stem, NAME_BYTES - len(tail) - 16) + tail
 
 
 def mark(now_ns: int) -> bytes:

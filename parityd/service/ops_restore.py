@@ -25,6 +25,7 @@ from parityd.core.ladder_table import SEVERITY, worst
 from parityd.core.verdicts import Standing
 from parityd.edges.audit import AuditFiles
 from parityd.edges.audit import read as audit_entries
+from parityd.edges.files import sync_folder
 from parityd.edges.halt import HaltState
 from parityd.edges.lock import DirectoryLock
 from parityd.problem import Problem
@@ -54,7 +55,6 @@ class Exchanged:
     must_reset: bool = False
     sequence: int = 0
     halts: int = 0
-    unread: list[Path] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -262,10 +262,10 @@ def _exchange(settings: Settings, built: Built, past: Past, made: Backup | None,
         done.records = refill(app, due(settings.data_dir, old.entries, known))
         _lines(app)
         app.brain.commit_extras()
-        AuditFiles(settings.data_dir / "audit").export(app.store.audit_rows)
     done.kept = _set_aside(path, now_ns)
     os.rename(beside, path)
-    _sync(path.parent)
+    sync_folder(path.parent)
+    _export(path, settings.data_dir)
     return done
 
 
@@ -299,11 +299,3 @@ def _lines(app: App) -> None:
 
 def _set_aside(path: Path, now_ns: int) -> list[Path]:
     return set_aside(path, f"exchanged-{now_ns // 1_000_000_000}") if path.exists() or Path(f"{path}-wal").exists() else []
-
-
-def _sync(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

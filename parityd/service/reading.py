@@ -85,7 +85,7 @@ class Reader:
             out.sha256 = hashlib.sha256(raw).hexdigest()
             data = io.BytesIO(raw)
         else:
-            out.sha256 = _digest(handle)
+            out.sha256 = digest(handle)
             handle.seek(0)
         if not unchanged(handle, w):
             out.later = "it changed while it was read"
@@ -123,7 +123,8 @@ class Reader:
                 return {}
 
 
-def _digest(handle: BinaryIO) -> str:
+def digest(handle: BinaryIO) -> str:
+    """SHA-256 of what is left to read."""
     h = hashlib.sha256()
     while chunk := handle.read(1 << 20):
         h.update(chunk)

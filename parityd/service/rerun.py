@@ -6,10 +6,11 @@
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Self, cast
 
 from parityd.core.assessing import Facts
-from parityd.core.publication import Entries, Head, same
+from parityd.core.publication import Entries, Head, no_better_than, same
 from parityd.edges.publish import Content, Publisher, Terms
 from parityd.edges.spool import Spool
 from parityd.service.brain import Brain, TurnDone
@@ -17,7 +18,7 @@ from parityd.service.reading import Read, Reader
 from parityd.service.reporting import Reporter
 from parityd.settings import Settings
 from parityd.store import Store
-from parityd.store.entries import AuditRow, Commit
+from parityd.store.entries import AuditRow, Commit, ReportEntry
 from parityd.store.writer import MEMORY
 
 HELD = 512  # commits
@@ -30,7 +31,8 @@ class Scratch(Store):
 
     def __init__(self, *given: Any) -> None:
         self._held: list[Commit] = []
-        self._records = 0
+        self._waiting = 0
+        self._reports: dict[str, ReportEntry] = {}
         super().__init__(*given)
 
     @classmethod
@@ -39,16 +41,21 @@ class Scratch(Store):
 
     def commit(self, c: Commit) -> list[AuditRow]:
         self._held.append(c)
-        self._records += sum(f.accepted for f in c.files)
-        if len(self._held) >= HELD or self._records >= HELD_RECORDS:
+        self._reports |= {r.day: r for r in c.reports}
+        self._waiting += sum(f.accepted for f in c.files)
+        if len(self._held) >= HELD or self._waiting >= HELD_RECORDS:
             self.flush()
         return []
 
     def flush(self) -> None:
         """Make one transaction of what was held back; of values that replace each other the last."""
         if self._held:
-            held, self._held, self._records = self._held, [], 0
+            held, self._held, self._waiting = self._held, [], 0
             super().commit(joined(held))
+
+    def reports(self) -> list[ReportEntry]:
+        """As in a file, but asked at every check: no reason to flush."""
+        return [replace(r, json=b"", html=None) for _, r in sorted(self._reports.items(), reverse=True)]
 
     def _all(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         self.flush()
@@ -77,15 +84,20 @@ def joined(commits: list[Commit]) -> Commit:
 class Told(Publisher):
     """A publication that nobody reads."""
 
-    def _write(self, entries: Entries) -> bool:
-        before, wall, boot = self.entries, self.now(), self.boottime()
+    def publish(self, content: Content | None = None, *, rises_only: bool = False, then: Callable[[], Entries] | None = None) -> bool:
+        """Take it as told."""
+        del then  # of a daemon's end
+        self._content = content or self._content
+        assert self._content is not None  # noqa: S101  wired when it was made
+        before, fresh = self.entries, self._content.compose()
+        told = no_better_than(fresh, before) if rises_only else fresh
         self.sequence += 1
-        self.decision_sequence += not same(entries, before)
-        self.entries, self.published_ns = entries, wall
+        self.decision_sequence += not same(told, before)
+        self.entries, self.published_ns = told, self.now()
         terms = self.terms
-        head = Head(self.sequence, self.decision_sequence, terms.instance, terms.boot_id, wall, boot, terms.ttl, terms.on_expiry)
+        head = Head(self.sequence, self.decision_sequence, terms.instance, terms.boot_id, self.now(), self.now(), terms.ttl, terms.on_expiry)
         for tell in self.told:
-            tell(before, entries, head)
+            tell(before, told, head)
         return True
 
 

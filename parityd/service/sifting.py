@@ -7,6 +7,8 @@
 
 import sqlite3
 from collections.abc import Callable
+from functools import partial
+from operator import ge, ne
 from typing import TypeVar
 
 import msgspec
@@ -58,8 +60,7 @@ def sifted(batch: FileBatch, tried: Tried) -> FileBatch | None:
         good, bad = 0, len(lines)
         while bad - good > 1:
             middle = (good + bad) // 2
-            last = lines[middle - 1]
-            found = tried(only(batch, lambda n, last=last: n <= last))
+            found = tried(only(batch, partial(ge, lines[middle - 1])))
             if found is None:
                 good = middle
             else:
@@ -68,7 +69,7 @@ def sifted(batch: FileBatch, tried: Tried) -> FileBatch | None:
             return None
         culprit = lines[bad - 1]
         refusals.append(Refusal(line=culprit, code="internal_error", reason=f"{type(error).__name__}: {error}"[:500]))
-        batch = only(batch, lambda n, culprit=culprit: n != culprit)
+        batch = only(batch, partial(ne, culprit))
     return None
 
 

@@ -3,9 +3,10 @@
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from parityd import __version__
@@ -18,6 +19,11 @@ from parityd.core.window import settled_rows, settling
 from parityd.service.workplace import App
 
 Content = dict[str, Any]
+KEPT_NS = 5_000_000_000
+
+
+class _Headline(msgspec.Struct):
+    headline: str = ""
 
 
 class DeskView:
@@ -32,6 +38,8 @@ class DeskView:
         self.degraded: tuple[str, ...] = ()
         self.change = asyncio.Event()
         self.refused: dict[str, int] = {}
+        self.ask: Callable[[Callable[[], Any]], Any] | None = None  # the worker, where one runs; blocks
+        self._made: tuple[str, int, Content] | None = None
 
     def now(self) -> int:
         return self.app.now()
@@ -129,13 +137,13 @@ class DeskView:
         with self.app.store.reader() as reader:
             out = []
             for r in reader.reports():
-                document = json.loads(r.json) if r.json else {}
+                document = reader.report(r.day)
                 out.append(
                     {
                         "day": r.day,
                         "revision": r.revision,
                         "generated_at": rfc3339(r.generated_ns),
-                        "headline": document.get("headline", ""),
+                        "headline": msgspec.json.decode(document.json, type=_Headline).headline if document is not None else "",
                     }
                 )
         return sorted(out, key=lambda x: x["day"], reverse=True)
@@ -144,9 +152,19 @@ class DeskView:
         with self.app.store.reader() as reader:
             found = reader.report(day)
         if found is None:
-            return None
+            return self._unwritten(day)
         content: Content = json.loads(found.json)
         return content
+
+    def _unwritten(self, day: str) -> Content | None:
+        """The report of a day that has trades and no report yet: made by the worker as of now, revision 0, and kept for a moment."""
+        first, last = shelf_of(day_start(day)), shelf_of(day_start(day) + DAY_NS - 1)
+        b, boot = self.app.brain, self.app.boottime()
+        if self.ask is None or not any(first <= k <= last for s in list(b.v.m.strategies.values()) for k in list(s.books.summaries)):
+            return None
+        if self._made is None or self._made[0] != day or boot - self._made[1] > KEPT_NS:
+            self._made = (day, boot, self.ask(lambda: b.reporter.make(day, b.now(), revision=0)))
+        return self._made[2]
 
     def report_html(self, day: str) -> bytes | None:
         with self.app.store.reader() as reader:

@@ -1,18 +1,25 @@
 """Everything that was built, as the loops and commands hold it; emptying the spool without a daemon."""
 
+import errno
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from parityd.core.columns import OLDEST
 from parityd.core.records import BOOKS
 from parityd.edges.audit import AuditFiles
 from parityd.edges.publish import Publisher
 from parityd.edges.spool import Spool
-from parityd.service.brain import Brain
+from parityd.edges.waiting import Key, Unopened, Waiting
+from parityd.formats import Unreadable
+from parityd.service.attempts import Attempts, Poisoned
+from parityd.service.brain import Brain, TurnDone
 from parityd.service.intake import group
+from parityd.service.reading import Read, digest
 from parityd.settings import Settings
 from parityd.store import Store
+
+UNREADABLE_TRIES = 3
 
 
 @dataclass(slots=True)
@@ -29,31 +36,92 @@ class App:
     boottime: Callable[[], int]
     broken: str = ""
     instance: str = ""
+    attempts: Attempts = field(init=False)
+    refused: dict[Key, int] = field(default_factory=dict)  # files that the machine refused to read, and how often
+
+    def __post_init__(self) -> None:
+        self.attempts = Attempts(self.settings.data_dir)
+
+
+def take(app: App, turn: list[Waiting], now: int, *, at: int | None = None) -> TurnDone:
+    """Read the files of a turn and let them count. What could not be read this time stays; a disk that refuses is `failed`."""
+    try:
+        app.attempts.begin(turn)
+    except OSError as e:
+        return TurnDone(failed=f"{e.filename or app.attempts.path}: {e.strerror or e}")
+    reads = [_read(app, w, now) for w in turn]
+    done = app.brain.files([r for r in reads if not r.later], now=at)
+    app.attempts.end()
+    return done
+
+
+def _read(app: App, w: Waiting, now: int) -> Read:
+    """One file; where the machine refused to read it, later, and a disk that fails three times over the same file is the file's fault."""
+    try:
+        found = app.brain.reader.read(w, now, app.brain.is_known, OLDEST)
+    except OSError as e:
+        app.refused[w.key] = tries = app.refused.get(w.key, 0) + 1
+        why = e.strerror or str(e)
+        if e.errno == errno.EIO and tries >= UNREADABLE_TRIES:
+            return Read(w, unreadable=Unreadable("unreadable_file", why))
+        return Read(w, later=why)
+    app.refused.pop(w.key, None)
+    return found
+
+
+def suspects(app: App) -> list[Poisoned]:
+    """What a process that ended was reading, tried in a child: the files that it died of."""
+    if not app.attempts.left():
+        return []
+    waiting = {(w.book, w.path.name): w for book in BOOKS for w in app.spool.scan(book, app.now()).ready}
+    return app.attempts.tried(app.brain.reader, waiting, app.now())
+
+
+def set_aside(app: App, poisoned: list[Poisoned]) -> TurnDone:
+    """Refuse them whole."""
+    reads = []
+    for one in poisoned:
+        handle = app.spool.open_stable(one.waiting)
+        if isinstance(handle, Unopened):
+            continue
+        with handle:
+            sha256 = digest(handle)
+        reads.append(Read(one.waiting, sha256=sha256, size=one.waiting.size, unreadable=Unreadable("poison", one.how)))
+    done = app.brain.files(reads)
+    if not done.failed:
+        app.attempts.end()
+    return done
 
 
 def drain(app: App, *, at: int | None = None, wait: bool = True, limit: int = 256) -> None:
     """Empty the spool in turns, waiting for files that are still being written."""
-    b = app.brain
     tries = 0
+    if poisoned := suspects(app):
+        _whole(set_aside(app, poisoned))
     while True:
         found = [app.spool.scan(book, app.now(), limit) for book in BOOKS]
         for scan in found:
             for unfit in scan.refused:
                 app.spool.reject_whole(unfit, unfit.code, unfit.reason)
         ready = [list(scan.ready) for scan in found]
-        if any(ready):
-            for turn in group(*ready):
-                reads = [b.reader.read(w, at if at is not None else app.now(), b.is_known, OLDEST) for w in turn]
-                done = b.files(reads, now=at)
-                if done.failed:
-                    raise OSError(done.failed)
+        moved = False
+        for turn in group(*ready):
+            done = take(app, turn, max(at or 0, app.now()), at=at)  # a past `at` makes no record one of the future
+            _whole(done)
+            moved = moved or bool(done.reads)
+        if moved:
             tries = 0
             continue
-        left = sum(len(scan.left) for scan in found)
+        left = sum(len(scan.left) + len(scan.ready) for scan in found)
         if not left or not wait or tries > 100:
             return
         tries += 1
         time.sleep(0.1)
+
+
+def _whole(done: TurnDone) -> None:
+    if done.failed or done.stuck:
+        raise OSError(done.failed or done.stuck)
 
 
 def export_audit(app: App) -> None:

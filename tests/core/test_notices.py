@@ -16,7 +16,9 @@ class Trail:
     def __init__(self, channels=("a",), book=None, report=None):
         self.sequence = 0 if book is None else book.cursor
         self.report = report
-        self.desk = Desk(book or Book(), Words("desk-1", lambda reason: "the attribution" if "tracking_error" in reason else ""), lambda day: self.report)
+        self.desk = Desk(
+            book or Book(), Words("desk-1", lambda reason: "the attribution" if "tracking_error" in reason else ""), lambda day: self.report
+        )
         self.desk.serve(channels)
         self.present = {"*": CALM}
         self.action = {}
@@ -63,7 +65,13 @@ def test_a_change_is_told_once_with_what_why_and_what_to_do():
     (n,) = t.fold(t.moved("momentum", "REDUCE_SIZE", "momentum: tracking_error 62.1 bps >= 50", T0), now=T0)
     assert n.title == "parityd desk-1: REDUCE_SIZE for momentum"
     assert n.kind == "change"
-    for part in ("CONTINUE -> REDUCE_SIZE", "tracking_error 62.1 bps >= 50", "New risk: scaled", "Look at: the attribution", "2026-09-21 14:13:20 UTC"):
+    for part in (
+        "CONTINUE -> REDUCE_SIZE",
+        "tracking_error 62.1 bps >= 50",
+        "New risk: scaled",
+        "Look at: the attribution",
+        "2026-09-21 14:13:20 UTC",
+    ):
         assert part in n.body
     assert t.wait(T0 + MINUTE_NS) == []
 
@@ -151,7 +159,9 @@ def test_a_flapping_strategy_does_not_silence_another():
 
 def test_a_stop_for_all_is_one_notice_however_many_strategies_there_are():
     t = Trail()
-    rows = [t.moved(f"s{i}", "EMERGENCY_STOP", "HALT", T0, by="halt") for i in range(50)] + [t.moved("*", "EMERGENCY_STOP", "HALT", T0, by="halt")]
+    rows = [t.moved(f"s{i}", "EMERGENCY_STOP", "HALT", T0, by="halt") for i in range(50)] + [
+        t.moved("*", "EMERGENCY_STOP", "HALT", T0, by="halt")
+    ]
     assert titles(t.fold(*rows, now=T0)) == ["EMERGENCY_STOP for all strategies"]
     assert len(t.wait(T0 + 15 * MINUTE_NS)) == 1
     late = T0 + 16 * MINUTE_NS
@@ -251,7 +261,11 @@ def test_refused_commands_of_one_look_are_one_notice_and_a_flood_is_a_digest():
 def test_the_daily_report_is_told_once_when_its_day_is_over():
     day = day_text(T0)
     end = T0 // (24 * HOUR_NS) * 24 * HOUR_NS + 24 * HOUR_NS
-    report = {"day": day, "headline": "live trails by 3", "strategies": {"m": {"action": "CONTINUE", "level": "OK", "trades": {"matched": 4}, "metrics": {}}}}
+    report = {
+        "day": day,
+        "headline": "live trails by 3",
+        "strategies": {"m": {"action": "CONTINUE", "level": "OK", "trades": {"matched": 4}, "metrics": {}}},
+    }
     t = Trail(report=report)
     assert t.fold(t.row("report.written", T0, day=day, revision=1), now=T0) == []
     (n,) = t.fold(t.row("report.written", end + HOUR_NS, day=day, revision=2), now=end + HOUR_NS)

@@ -4,11 +4,12 @@ import asyncio
 import logging
 import socket
 import threading
+from pathlib import Path
 
 import pytest
 from edges.receiver import Receiver
 
-from parityd.edges.notify import ABANDONED, Channel, channels
+from parityd.edges.notify import Channel, channels
 
 pytest.importorskip("apprise")
 SECRET = "s3cret"
@@ -55,7 +56,7 @@ async def test_an_address_the_library_does_not_know_is_told_so():
     assert await Channel("nonsense://x/", 1).attempt("t", "b", "change") == "no address that the notification library understands"
 
 
-async def test_a_service_that_hangs_is_left_behind_and_the_loop_runs_on():
+async def test_a_service_that_hangs_is_given_up_and_the_loop_runs_on():
     with Receiver(None) as service:
         (channel,) = channels([service.url() + "?rto=60"])
         ticks = 0
@@ -67,17 +68,38 @@ async def test_a_service_that_hangs_is_left_behind_and_the_loop_runs_on():
                 ticks += 1
 
         ticking = asyncio.create_task(tick())
-        said = [await channel.attempt("t", "b", "stop", seconds=0.3) for _ in range(ABANDONED + 1)]
+        assert await channel.attempt("t", "b", "stop", seconds=2.0) == "no answer within 2 s"
         ticking.cancel()
-    assert said == ["no answer within 0.3 s"] * ABANDONED + ["does not answer; earlier attempts still hang"]
-    assert ticks > 20
+        assert service.asked == 1
+    assert ticks > 50
+    assert channel._child.returncode == -9
 
 
-async def test_no_thread_of_an_attempt_holds_up_the_end_of_the_process():
+async def test_an_attempt_can_be_abandoned_and_its_thread_never_holds_up_the_end_of_the_process():
     with Receiver(None) as service:
         (channel,) = channels([service.url() + "?rto=60"])
-        await channel.attempt("t", "b", "stop", seconds=0.2)
+        attempt = asyncio.create_task(channel.attempt("t", "b", "stop", seconds=30))
+        while not service.asked:
+            await asyncio.sleep(0.01)
         assert [t.daemon for t in threading.enumerate() if t.name == "notice"] == [True]
+        channel.abandon()
+        assert await attempt == "the process that sent it ended with status -9"
+
+
+async def test_the_child_sees_no_setting_of_the_daemon_and_its_arguments_no_address(monkeypatch):
+    monkeypatch.setenv("PARITYD_NOTIFY__URLS", "json://elsewhere")
+    monkeypatch.setenv("NOTIFY_SOCKET", "/run/notify")
+    with Receiver(None) as service:
+        (channel,) = channels([service.url() + "?rto=60"])
+        attempt = asyncio.create_task(channel.attempt("t", "b", "stop", seconds=30))
+        while not service.asked:
+            await asyncio.sleep(0.01)
+        process = Path(f"/proc/{channel._child.pid}")
+        seen = (process / "environ").read_bytes() + (process / "cmdline").read_bytes()
+        channel.abandon()
+        await attempt
+    assert b"PATH=" in seen
+    assert not [x for x in (b"PARITYD_", b"NOTIFY_SOCKET", SECRET.encode()) if x in seen]
 
 
 def test_the_same_address_twice_is_one_channel_and_its_key_tells_nothing():

@@ -37,6 +37,12 @@ def test_it_is_recognised_by_its_content(sample):
     assert identify(io.BytesIO(sample.data), sample.context()) == sample.format
 
 
+def test_its_format_is_told_before_its_first_block(sample):
+    told = []
+    next(read(io.BytesIO(sample.data), sample.context(), told.append), None)
+    assert told == [sample.format]
+
+
 def test_it_gives_what_it_holds_and_refuses_nothing(sample):
     found = of(sample)
     assert refused(found) == []

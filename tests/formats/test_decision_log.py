@@ -79,9 +79,11 @@ def test_a_close_trades_against_what_is_held(state, side):
 
 
 @pytest.mark.parametrize("state", [None, "flat", "0", {"side": "flat"}, {}, {"side": "long", "quantity": "0"}, [1]])
-def test_a_close_of_nothing_known_lacks_its_side(state):
+def test_a_close_without_a_named_position_follows_from_the_logs_own_fills_or_lacks_its_side(state):
     document = log()
     document["decisions"][3]["context"]["position_state"] = state
+    assert column(of(document), "decisions", "side")[3] == -1  # by the log's own purchase
+    document["decisions"][0]["execution"]["filled"] = False
     assert refused(of(document)) == [(4, "missing_field")]
 
 

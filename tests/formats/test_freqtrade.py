@@ -216,6 +216,11 @@ def test_what_is_not_known_stays_absent():
     assert all(isnan(v) for n in ("arrival_mark", "fee", "arrival_bid", "decision_mark", "latency_ms") for v in column(found, "fills", n))
 
 
+def test_a_timeframe_that_the_trade_does_not_name_may_be_the_sources():
+    unknown = lines({**FT_API_TRADE, "timeframe": None})
+    assert column(blocks(unknown, source=Source(name="x", timeframe="1h")), "fills", "decision_ts")[0] == (MS - 900_000) * NS
+
+
 def test_trades_of_no_strategy_name_the_key_that_is_missing():
     nameless = lines({**FT_API_TRADE, "strategy": ""})
     with pytest.raises(Unreadable) as e:

@@ -17,7 +17,27 @@ FOLDERS = ("nautilus", "freqtrade", "ccxt", "hummingbot", "lean", "fix")
 SOURCE = Source(name="fuzz", strategy="mom")
 ROUNDS = int(os.environ.get("FUZZ_ROUNDS", "3"))
 HEAD = 40_000  # of a file of lines: more of the same adds nothing
-PIECES = [b"", b"\0", b"\n", b'"', b"'", b",", b"{", b"}", b"[" * 50, b"null", b"1e999", b"NaN", b"-1", b"\xff\xfe", b"\\ud800", b"9" * 30, b"8=FIX.4.4|", b"10=", b"\x01"]
+PIECES = [
+    b"",
+    b"\0",
+    b"\n",
+    b'"',
+    b"'",
+    b",",
+    b"{",
+    b"}",
+    b"[" * 50,
+    b"null",
+    b"1e999",
+    b"NaN",
+    b"-1",
+    b"\xff\xfe",
+    b"\\ud800",
+    b"9" * 30,
+    b"8=FIX.4.4|",
+    b"10=",
+    b"\x01",
+]
 
 
 def real_files():
