@@ -14,7 +14,7 @@ from parityd.core.findings import assess
 from parityd.core.gauges import Gauges
 from parityd.core.instants import day_start
 from parityd.core.judging import Judged, carried_in, judge, judge_between, late_rows
-from parityd.core.ladder_recovery import Trial
+from parityd.core.ladder_recovery import Trial, on_shadow
 from parityd.core.ladder_state import LadderState
 from parityd.core.measures import Carried, attribute, convert, in_bps
 from parityd.core.monitor import Monitor
@@ -128,4 +128,14 @@ def shadow_trial(m: Monitor, s: Strategy, state: LadderState, now: int) -> Trial
     return shadow.trial(m, s, state.rung_ns, settling(s, m.parameters, now, waiting=False))
 
 
-__all__ = ["NO_TS", "Assessed", "Carried", "Facts", "assess_period", "assess_strategy", "carried_in", "shadow_trial"]
+def shadow_period(m: Monitor, s: Strategy, state: LadderState, day: str, now: int) -> list[Finding] | None:
+    """What a day's own shadow fills say, while trading is disabled; None under `min_trades`."""
+    if not s.memory.shadow_fills or not on_shadow(state):
+        return None
+    start = max(day_start(day), state.reset_ns)
+    found = shadow.evidence(m, s, start - 1, settling(s, m.parameters, now, waiting=False), day_start(day) + DAY_NS - 1)
+    terms = m.parameters.of(s.name)
+    return None if found is None or found.settled < terms.thresholds.min_trades else list(assess(found, terms).findings)
+
+
+__all__ = ["NO_TS", "Assessed", "Carried", "Facts", "assess_period", "assess_strategy", "carried_in", "shadow_period", "shadow_trial"]

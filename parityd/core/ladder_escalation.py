@@ -18,14 +18,16 @@ from parityd.core.ladder_table import ESCALATES, LEVEL_RANK, SEVERITY, TRANSITIO
 from parityd.core.parameters import Escalation
 
 
-def closing(first_day: str, closed: str, watermarks: tuple[int | None, int | None], now: int, grace_seconds: float) -> Iterator[str]:
-    """The days to close now, oldest first. `watermarks`: of live and backtest (ns), None where that book sent nothing."""
+def closing(first_day: str, closed: str, watermarks: tuple[int | None, int | None], now: int, late_ns: int) -> Iterator[str]:
+    """The days to close now, oldest first. `watermarks`: of live and backtest (ns), None where that book sent nothing; `late_ns`: whatever ended
+    by then has had its grace.
+    """
     start = max(day_start(first_day), day_start(closed) + DAY_NS if closed else day_start(first_day))
     live, backtest = watermarks
     reached = min(live, backtest) if live is not None and backtest is not None else None
     while start + DAY_NS <= now:
         end = start + DAY_NS
-        if not (reached is not None and reached >= end) and now < end + int(grace_seconds * SECOND):
+        if not (reached is not None and reached >= end) and late_ns < end:
             return
         yield day_text(start)
         start = end

@@ -9,7 +9,7 @@
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -17,6 +17,7 @@ from parityd.core import notices_text as text
 from parityd.core.commands import ALL, concerns
 from parityd.core.instants import DAY_NS, day_start, parse_time
 from parityd.core.ladder_table import SEVERITY
+from parityd.core.notices_book import Book, Entry, Move, Notice, Quota, Told
 from parityd.core.notices_text import Words
 
 MINUTE_NS = 60_000_000_000
@@ -26,68 +27,6 @@ QUOTA: Mapping[str, int] = {"change": 4, "override": 12, "refused": 4}
 KEPT_NS = 3 * DAY_NS  # an undelivered notice is given up after this
 OUTBOX = 500
 STOP = SEVERITY["DISABLE_TRADING"]
-
-
-class Entry(NamedTuple):
-    """What is in force for one strategy (`*`: for every other)."""
-
-    action: str
-    reason: str
-
-
-class Notice(msgspec.Struct, kw_only=True):
-    """One message. `key`: replaces an undelivered one of the same key; `pending`: the channels that do not have it yet."""
-
-    id: int
-    ts_ns: int
-    kind: str
-    title: str
-    body: str
-    key: str = ""
-    urgent: bool = False
-    pending: list[str] = []
-
-
-class Told(msgspec.Struct, kw_only=True):
-    """What was last said of a strategy. `unbooked`: told before it was stored."""
-
-    action: str = "CONTINUE"
-    reason: str = ""
-    since_ns: int = 0
-    told_ns: int = 0
-    acknowledged: bool = False
-    unbooked: bool = False
-
-
-class Quota(msgspec.Struct, kw_only=True):
-    """What of one kind was sent within the hour, and what is held back for the digest."""
-
-    sent: list[int] = []
-    held: int = 0
-    held_ns: int = 0
-    last: str = ""
-
-
-class Book(msgspec.Struct, kw_only=True):
-    """Everything that must outlive a restart. `cursor`: the audit row read last."""
-
-    cursor: int = 0
-    number: int = 0
-    strategies: dict[str, Told] = {}
-    quotas: dict[str, Quota] = {}
-    outbox: list[Notice] = []
-    report_day: str = ""
-    signed: bool = False
-    lapse: Told | None = None
-    dropped: int = 0
-
-
-class Move(NamedTuple):
-    strategy: str
-    before: str
-    after: str
-    reason: str
-    ts_ns: int
 
 
 class Desk:
@@ -320,4 +259,4 @@ class Desk:
             self._put("report", *self.words.report(report), now)
 
 
-__all__ = ["Book", "Desk", "Entry", "Notice", "Words"]
+__all__ = ["AGAIN_NS", "HOUR_NS", "MINUTE_NS", "Book", "Desk", "Entry", "Notice", "Words"]

@@ -5,11 +5,15 @@
 3. A strategy's own values replace the general ones field by field (`Parameters.of`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 
 DAY = 86_400.0
+Earlier = Callable[[str, int, float], int]
+"""(calendar, now in ns, seconds of session) -> the time in ns from which so many have passed by now."""
+HasSession = Callable[[str, int], bool]
+"""(calendar, days since 1970) -> whether that UTC day has a session."""
 
 
 class Thresholds(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,6 +130,13 @@ class Parameters(msgspec.Struct, frozen=True, kw_only=True):
     check_interval: float = 900.0
     max_strategies: int = 1000
     future_tolerance: float = 300.0
+    earlier: Earlier | None = None
+    has_session: HasSession | None = None
+
+    def before(self, strategy: str, now: int, seconds: float) -> int:
+        """The time (ns) from which `seconds` have passed by now: of session, where the strategy has a calendar."""
+        calendar = self.of(strategy).calendar
+        return now - round(seconds * 1e9) if calendar is None or self.earlier is None else self.earlier(calendar, now, seconds)
 
     def of(self, strategy: str) -> StrategyTerms:
         """The terms of one strategy, configured or not."""

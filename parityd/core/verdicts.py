@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from parityd.core.assessing import Assessed, Facts, assess_period, assess_strategy, shadow_trial
+from parityd.core.assessing import Assessed, Facts, assess_period, assess_strategy, shadow_period, shadow_trial
 from parityd.core.commands import ALL, Command, Halt, Moment, after_reset, ended
 from parityd.core.evidence import Finding
 from parityd.core.findings import grade
@@ -95,9 +95,10 @@ class Verdicts:
         first = day_text(max(min(s.books.summaries) * SHELF_NS, s.memory.imported_until))
         marks = tuple(None if s.memory.pulses[b].watermark == NO_TS else s.memory.pulses[b].watermark for b in (LIVE, BACKTEST))
         state = self.ladder(name)
-        for day in closing(first, state.closed, (marks[0], marks[1]), now, p.matching.grace):
+        for day in closing(first, state.closed, (marks[0], marks[1]), now, p.before(name, now, p.matching.grace)):
             findings = assess_period(self.m, s, day, now, facts, state.reset_ns)
-            self._take(name, on_period_closed(self.ladder(name), day, findings, now, p.of(name), p.escalation))
+            paper = shadow_period(self.m, s, self.ladder(name), day, now)
+            self._take(name, on_period_closed(self.ladder(name), day, findings, now, p.of(name), p.escalation, shadow=paper))
 
     def _assess(self, name: str, now: int, facts: Facts) -> Assessed:
         found = assess_strategy(self.m, self.m.strategies[name], now, facts, self.gauges_of(name), self.ladder(name).reset_ns)

@@ -39,12 +39,12 @@ class Settling(msgspec.Struct, frozen=True):
 
 def settling(s: Strategy, p: Parameters, now: int, *, waiting: bool, backlog: bool = False) -> Settling:
     """From watermarks, grace and the clock. `waiting`: a file waits in the spool; `backlog`: only what both watermarks have passed counts."""
-    tolerance, grace = round(p.matching.tolerance * 1e9), round(p.matching.grace * 1e9)
+    tolerance, late_ns = round(p.matching.tolerance * 1e9), p.before(s.name, now, p.matching.grace)
     marks = {book: s.memory.pulses[book].watermark - tolerance if s.memory.pulses[book].watermark != NO_TS else NEVER for book in (LIVE, BACKTEST)}
 
     def late(book: str) -> int:
         promised = s.memory.pulses[book].next_by
-        return NEVER if waiting or (promised != NO_TS and promised + grace > now) else now - grace
+        return NEVER if waiting or (promised != NO_TS and promised > late_ns) else late_ns
 
     timed = max(min(marks[LIVE], marks[BACKTEST]), min(late(LIVE), late(BACKTEST)))
     if backlog:

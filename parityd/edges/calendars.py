@@ -29,6 +29,22 @@ def session_seconds(calendar: str, start: int, end: int) -> float:
     return (outside + int(inside.sum())) / SECOND
 
 
+def earlier(calendar: str, now: int, seconds: float) -> int:
+    """The newest time (ns) from which `seconds` of session have passed by now."""
+    left = round(seconds * SECOND)
+    spans = _spans(calendar)
+    if len(spans) == 0 or now > spans[-1, 1]:
+        return now - left
+    k = int(np.searchsorted(spans[:, 0], now, side="right")) - 1
+    while k >= 0:
+        opened, closed = int(spans[k, 0]), min(int(spans[k, 1]), now)
+        if closed - opened >= left:
+            return closed - left
+        left -= closed - opened
+        k -= 1
+    return min(now, int(spans[0, 0])) - left
+
+
 def has_session(calendar: str, day: int) -> bool:
     """Whether a UTC day (days since 1970) has any session; true where that is not known."""
     spans = _spans(calendar)

@@ -29,7 +29,7 @@ class _Ears(logging.Handler):
 
 
 def send(url: str, title: str, body: str, kind: str) -> str:
-    """ "" where the service took it, else why not."""
+    """Why the service did not take it; empty where it did."""
     ears = _Ears(logging.WARNING)
     logging.basicConfig(handlers=[ears], level=logging.WARNING, force=True)
     try:

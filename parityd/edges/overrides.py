@@ -96,7 +96,9 @@ def _text(value: object) -> str:
 
 
 def _time(value: object) -> int:
-    return parse_time(value) if isinstance(value, str | int | float) else NO_TS
+    """A time in ns; what is none, or lies beyond what can be counted, is NO_TS."""
+    t = parse_time(value) if isinstance(value, str | int | float) else NO_TS
+    return t if abs(t) < 2**63 - 1 else NO_TS
 
 
 def judge(

@@ -25,12 +25,14 @@ from parityd.core.publication import Entries, Head, entries, rises
 from parityd.core.records import Refusal
 from parityd.core.rows import SHELF_NS
 from parityd.core.verdicts import Change, Verdicts
+from parityd.edges.calendars import session_seconds
 from parityd.edges.publish import Content, Publisher
 from parityd.edges.spool import Spool
 from parityd.formats import Unreadable
 from parityd.service import memory
 from parityd.service.reading import Read, Reader
 from parityd.service.reporting import Reporter
+from parityd.service.sessions import parameters_of
 from parityd.service.sifting import MACHINERY, sifted, with_raw
 from parityd.settings import Settings
 from parityd.store import CommitFailed, Store
@@ -122,7 +124,7 @@ class Brain:
         boot_id: str,
     ) -> None:
         self.settings = settings
-        self.parameters = settings.parameters()
+        self.parameters = parameters_of(settings)
         self.store, self.spool, self.reader = store, spool, reader
         self.now, self.boottime, self.boot_id = now, boottime, boot_id
         self.wall = now  # the clock of publications and operators; another than `now` only where a replay judges the past
@@ -153,7 +155,7 @@ class Brain:
         return Moment(now_ns=self.wall(), boottime_ns=self.boottime(), boot_id=self.boot_id)
 
     def facts(self) -> Facts:
-        return msgspec.structs.replace(self.facts_of(), sources=self.sources.facts(), backlog=self.backlog)
+        return msgspec.structs.replace(self.facts_of(), sources=self.sources.facts(), backlog=self.backlog, session_seconds=session_seconds)
 
     def is_known(self, book: str, sha256: str) -> bool:
         """Taken before. What was rejected whole may be readable by now (a mended configuration, `requeue`): it is read again."""
@@ -471,7 +473,7 @@ class Brain:
 
     def reconfigure(self, settings: Settings) -> None:
         """A new configuration: the same state, judged by it from now on; nothing in force is cleared."""
-        self.settings, self.parameters = settings, settings.parameters()
+        self.settings, self.parameters = settings, parameters_of(settings)
         self.reload()
         self.refresh_basis()
         self.note("config.changed", "operator", None, {})

@@ -50,7 +50,7 @@ def explain_trade(settings: Settings, trade: str, strategy: str = "") -> list[di
     db = connect.open_reader(path)
     try:
         reads = Reads(db, str(path), threading.RLock())
-        v = memory.fold(cast("Store", reads), settings.parameters())
+        v = memory.fold(cast("Store", reads), parameters_of(settings))
         names = [strategy] if strategy else sorted(v.m.strategies)
         found = [_Trade(v, reads, s, shelf, place, settings) for s, shelf, place in _found(v.m, reads, trade, [n for n in names if n in v.m.strategies])]
         return [t.told() for t in found]

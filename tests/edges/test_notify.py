@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from edges.receiver import Receiver
+from edges.receiver import Receiver, until
 
 from parityd.edges.notify import Channel, channels
 
@@ -79,8 +79,7 @@ async def test_an_attempt_can_be_abandoned_and_its_thread_never_holds_up_the_end
     with Receiver(None) as service:
         (channel,) = channels([service.url() + "?rto=60"])
         attempt = asyncio.create_task(channel.attempt("t", "b", "stop", seconds=30))
-        while not service.asked:
-            await asyncio.sleep(0.01)
+        await asyncio.to_thread(until, lambda: service.asked)
         assert [t.daemon for t in threading.enumerate() if t.name == "notice"] == [True]
         channel.abandon()
         assert await attempt == "the process that sent it ended with status -9"
@@ -92,8 +91,7 @@ async def test_the_child_sees_no_setting_of_the_daemon_and_its_arguments_no_addr
     with Receiver(None) as service:
         (channel,) = channels([service.url() + "?rto=60"])
         attempt = asyncio.create_task(channel.attempt("t", "b", "stop", seconds=30))
-        while not service.asked:
-            await asyncio.sleep(0.01)
+        await asyncio.to_thread(until, lambda: service.asked)
         process = Path(f"/proc/{channel._child.pid}")
         seen = (process / "environ").read_bytes() + (process / "cmdline").read_bytes()
         channel.abandon()

@@ -142,6 +142,20 @@ def dead_thread() -> None:
     Publisher.renew = ending
 
 
+def eager_crash() -> None:
+    """The process dies in its first turn of files, before the commit."""
+    from parityd.store.store import Store
+
+    commit = Store.commit
+
+    def dying(self: Any, c: Any) -> Any:
+        if c.files:
+            os._exit(17)
+        return commit(self, c)
+
+    Store.commit = dying
+
+
 def slow_turns() -> None:
     """Every turn of files takes a tenth of a second more."""
     from parityd.service.brain import Brain

@@ -34,7 +34,18 @@ def pairs(n, strategy="s", diff_bps=0.0, prefix="t", end=None, minutes=300):
         side, sign = ("buy", 1) if i % 2 == 0 else ("sell", -1)
         price = 50_000.0 + 10 * i
         own = {"strategy": strategy, "symbol": "BTC/USD", "trade_id": f"{prefix}-{i}"}
-        decisions.append({"kind": "decision", **own, "ts": rfc(t), "action": side, "quantity": "1", "price": repr(price), "fee": "5", "mark": repr(price)})
+        decisions.append(
+            {
+                "kind": "decision",
+                **own,
+                "ts": rfc(t),
+                "action": side,
+                "quantity": "1",
+                "price": repr(price),
+                "fee": "5",
+                "mark": repr(price),
+            }
+        )
         fills.append(
             {
                 "kind": "fill", **own, "fill_id": f"{prefix}-f{i}", "side": side, "quantity": "1", "price": repr(price * (1 + sign * diff_bps / 1e4)), "fee": "5",
@@ -105,7 +116,9 @@ class Desk:
     def __enter__(self):
         log = (self.root / "log").open("ab")
         env = {k: v for k, v in os.environ.items() if not k.startswith("PARITYD")}
-        self.proc = subprocess.Popen([sys.executable, "-m", "parityd", "run", "--config", str(self.config)], stdout=log, stderr=log, env=env)
+        self.proc = subprocess.Popen(
+            [sys.executable, "-m", "parityd", "run", "--config", str(self.config)], stdout=log, stderr=log, env=env
+        )
         log.close()
         try:
             self.until(self.ready, 60)

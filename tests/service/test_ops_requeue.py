@@ -116,7 +116,9 @@ def test_a_table_whose_columns_were_named_since_goes_back_under_a_name_that_its_
     desk.check()
     assert len(desk.rejected()) == 1
     columns = ", ".join(f'{k} = "{k}"' for k in fills[0] if k not in ("kind", "price"))
-    desk.config.write_text(desk.config.read_text() + f'[sources.desk]\npath = "export*"\nbook = "live"\ncolumns = {{ price = "px", {columns} }}\n')
+    desk.config.write_text(
+        desk.config.read_text() + f'[sources.desk]\npath = "export*"\nbook = "live"\ncolumns = {{ price = "px", {columns} }}\n'
+    )
     desk.ok("requeue", *desk.rejected())
     desk.check()
     assert not desk.rejected()
