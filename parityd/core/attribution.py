@@ -140,5 +140,6 @@ def with_parts(row: np.void, parts: Rows, suspect_bps: float) -> np.void:
     out = row.copy()
     for f in DERIVED:
         out[f] = total[f][0]
+    out["t"] = total["t"][0]
     out["flags"] = total["flags"][0] | HAS_PARTS
     return out

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from parityd.core.evidence import Finding
-from parityd.core.instants import DAY_NS, SECOND, day_start, day_text
+from parityd.core.instants import DAY_NS, day_start, day_text
 from parityd.core.ladder_recovery import merge
 from parityd.core.ladder_state import LadderState, Led, Pin, level_over
 from parityd.core.ladder_table import ESCALATES, LEVEL_RANK, SEVERITY, TRANSITIONS

@@ -39,6 +39,8 @@ from parityd.store import CommitFailed, Store
 from parityd.store.entries import ACCEPTED, REJECTED, AuditDraft, Commit, FileEntry, FileRecords
 
 LAST_RECORDS = 1000
+LAST_EVENTS = 1000
+RECORDED = ("waiting", "oldest_live_file", "degraded", "backlog")  # facts that a replay cannot find out again
 
 
 @dataclass(slots=True)
@@ -374,7 +376,8 @@ class Brain:
 
     def record(self, kind: str, now: int, facts: Facts) -> None:
         """Let the next commit keep, for a replay, that judgement turned now, and what it was told of the outside."""
-        self.extra_events.append((now, kind, msgspec.json.encode(msgspec.structs.replace(facts, sources={}))))
+        self.extra_events.append((now, kind, msgspec.json.encode({k: getattr(facts, k) for k in RECORDED})))
+        del self.extra_events[:-LAST_EVENTS]  # a store that cannot be written for long
 
     def check(self, *, now: int | None = None, no_better: bool = False, report_due: bool = True, recorded: bool = True) -> TurnDone:
         """The check: all strategies, raises and lowers, re-issues reports that new records changed."""

@@ -27,6 +27,7 @@ from parityd.edges.publish import STEP_NS
 from parityd.edges.sdnotify import Notifier
 from parityd.edges.spool import Scan
 from parityd.edges.watch import watch
+from parityd.service import housekeeping
 from parityd.service.brain import TurnDone
 from parityd.service.intake import group
 from parityd.service.notices import Notices
@@ -490,6 +491,10 @@ class Daemon:
         self.outer.pop("watch", None)
         await watch({root / "spool" / "live": self.bell, root / "spool" / "backtest": self.bell, root / "overrides": self.order_bell})
 
+    async def housekeeping(self) -> None:
+        self.outer.pop("housekeeping", None)
+        await housekeeping.keep(self.app, self.do, self.disk, self.stop, self.outer)
+
     async def schedule(self) -> None:
         self.outer.pop("schedule", None)
         await Schedule(self.settings.schedule, self.check, self.report_yesterday, self.app.boottime, lambda: self.checked_ns).run(self.stop)
@@ -560,6 +565,7 @@ class Daemon:
                     ("beat", self.beat()),
                 ]
                 make += [("http", self.outer_task("http", self.http)), ("watch", self.outer_task("watch", self.watching))]
+                make.append(("housekeeping", self.outer_task("housekeeping", self.housekeeping)))
                 make.append(("notices", self.outer_task("notify", self.notices.run)))
                 if self.scheduled:
                     make.append(("schedule", self.outer_task("schedule", self.schedule)))

@@ -32,7 +32,7 @@ from parityd.service.ops_state import reading_store
 from parityd.settings import Settings
 from parityd.settings_values import format_size
 from parityd.store import StoreBroken, StoreUnavailable
-from parityd.store.connect import pragmas, quick_check
+from parityd.store.connect import pragmas, quick_check, reading
 
 OK, WARNING, PROBLEM = "ok", "warning", "problem"
 STEP_NS = 2_000_000_000
@@ -202,7 +202,7 @@ def _store(settings: Settings) -> Iterator[Check]:
     if settings.data_dir.exists() and os.stat(path).st_uid != os.geteuid():
         return  # said above; looking would leave files of ours beside it
     try:
-        with reading_store(path) as reads:
+        with reading(path), reading_store(path) as reads:
             assert reads is not None  # noqa: S101  it is there
             bad = quick_check(reads._db, path.stat().st_size)  # noqa: SLF001  a look at the file, no question to the store
             mode = pragmas(reads._db)["journal_mode"]  # noqa: SLF001

@@ -33,6 +33,7 @@ from parityd.service import memory
 from parityd.service.doctor import OK, PROBLEM, WARNING, Check, Findings, worst
 from parityd.service.ops_archive import digest, waiting
 from parityd.service.reading import Read, Reader, _batch
+from parityd.service.sessions import parameters_of
 from parityd.settings import Settings
 from parityd.store import MEMORY, Store
 
@@ -70,7 +71,7 @@ def look(settings: Settings, asked: list[Asked], now_ns: int) -> Findings:
     """What the files hold, and how both sides match where both are there."""
     seen = [_seen(settings, one, now_ns) for one in asked]
     with Store.open(MEMORY, now_ns=now_ns) as store:
-        m = memory.fold(store, settings.parameters()).m
+        m = memory.fold(store, parameters_of(settings)).m
         good = [s for s in seen if s.batch is not None]
         counted = m.apply([s.batch for s in good if s.batch is not None], now_ns).counted if good else []
         told = dict(zip(map(id, good), counted, strict=True))

@@ -26,6 +26,7 @@ from parityd.core.verdicts import Verdicts, finding
 from parityd.core.window import settled_rows, settling
 from parityd.edges import clock
 from parityd.service import memory
+from parityd.service.sessions import parameters_of
 from parityd.settings import Settings
 from parityd.store import Store, connect
 from parityd.store.entries import FileEntry
@@ -62,20 +63,28 @@ def explain_trade(settings: Settings, trade: str, strategy: str = "") -> list[di
 
 
 def _found(m: Monitor, reads: Reads, trade: str, names: list[str]) -> Iterator[tuple[Strategy, Shelf, int]]:
-    """Rows that carry the name, each once."""
-    seen: set[tuple[str, int]] = set()
+    """Rows that carry the name, each once; of an order and the trade that its fills made, the trade."""
     for name in names:
         s = m.strategies[name]
-        keys = _keys(m, s, trade) or _keys_of_records(m, reads, s, trade)
-        for key in keys:
-            at = s.books.locate(key)
-            if at is None:
-                continue
+        rows = _rows(s, _keys(m, s, trade))
+        if not any(_traded(*at) for at in rows.values()):
+            rows |= _rows(s, _keys_of_records(m, reads, s, trade))
+        some = any(_traded(*at) for at in rows.values())
+        yield from ((s, *at) for at in rows.values() if _traded(*at) or not some)
+
+
+def _rows(s: Strategy, keys: list[int]) -> dict[int, tuple[Shelf, int]]:
+    out = {}
+    for key in keys:
+        at = s.books.locate(key)
+        if at is not None:
             shelf, place = _whole(s, *at)
-            pk = int(shelf.view["pk"][place])
-            if (name, pk) not in seen and shelf.number in s.books.summaries:
-                seen.add((name, pk))
-                yield s, shelf, place
+            out[int(shelf.view["pk"][place])] = shelf, place
+    return out
+
+
+def _traded(shelf: Shelf, place: int) -> bool:
+    return bool(shelf.view["b_q"][place] > 0 or shelf.view["l_q"][place] > 0)
 
 
 def _keys(m: Monitor, s: Strategy, trade: str) -> list[int]:

@@ -1,5 +1,7 @@
 """What a day's report says beside its trades: returns, markouts and performance, from the stored records of that day, read once for all."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -61,6 +63,12 @@ def _records(m: Monitor, store: Store, start: int, end: int) -> tuple[dict[str, 
     return fills, lines
 
 
+def _sessions(m: Monitor, s: Strategy) -> Callable[[int], bool] | None:
+    """Whether a day has a session, where the strategy names a calendar."""
+    calendar, asked = m.parameters.of(s.name).calendar, m.parameters.has_session
+    return None if calendar is None or asked is None else partial(asked, calendar)
+
+
 def _one(
     m: Monitor, s: Strategy, start: int, end: int, now: int, columns: list[FillColumns] | None, lines: list[Line], parity: dict[str, float | None]
 ) -> dict[str, Any]:
@@ -78,6 +86,9 @@ def _one(
     out["markouts"] = markouts(fills, m.marks, min(now, end + 1800 * 1_000_000_000)) if len(fills) else None
     long = interval_returns(s, m.marks, capital=terms.capital, now=min(now, end + 1), first=(start - 29 * DAY_NS) // SHELF_NS, last=end // SHELF_NS, **rate)  # type: ignore[arg-type]
     out["performance"] = msgspec.to_builtins(
-        performance(fills, outcomes(lines, fills), start, end, daily=daily_profits(long), marks=m.marks, capital=long.capital if long is not None else terms.capital)
+        performance(
+            fills, outcomes(lines, fills), start, end, daily=daily_profits(long), marks=m.marks,
+            capital=long.capital if long is not None else terms.capital, sessions=_sessions(m, s),
+        )
     ) if len(fills) or lines else None  # fmt: skip
     return out

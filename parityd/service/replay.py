@@ -147,9 +147,9 @@ class Replay:
         """What the daemon did then, done again."""
         b, now = self.brain, event.ts_ns
         if event.kind in ("scan", "check", "look"):
-            facts = msgspec.json.decode(event.data, type=Facts)
-            b.facts_of = lambda: facts
-            b.backlog = facts.backlog
+            said = msgspec.json.decode(event.data)
+            facts = Facts(waiting=said["waiting"], oldest_live_file=said["oldest_live_file"], degraded=tuple(said["degraded"]))
+            b.facts_of, b.backlog = lambda: facts, said["backlog"]
             yield b.evaluate(now=now, reports=False) if event.kind == "scan" else b.check(now=now, report_due=event.kind == "check")
         elif event.kind == "command":
             yield b.command(msgspec.json.decode(event.data, type=Command), "recorded")

@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from parityd.core.columns import OLDEST
 from parityd.core.records import BOOKS
 from parityd.edges.audit import AuditFiles
 from parityd.edges.publish import Publisher
@@ -16,6 +15,7 @@ from parityd.service.attempts import Attempts, Poisoned
 from parityd.service.brain import Brain, TurnDone
 from parityd.service.intake import group
 from parityd.service.reading import Read, digest
+from parityd.service.retention import oldest
 from parityd.settings import Settings
 from parityd.store import Store
 
@@ -58,7 +58,7 @@ def take(app: App, turn: list[Waiting], now: int, *, at: int | None = None) -> T
 def _read(app: App, w: Waiting, now: int) -> Read:
     """One file; where the machine refused to read it, later, and a disk that fails three times over the same file is the file's fault."""
     try:
-        found = app.brain.reader.read(w, now, app.brain.is_known, OLDEST)
+        found = app.brain.reader.read(w, now, app.brain.is_known, oldest(app.settings, now))
     except OSError as e:
         app.refused[w.key] = tries = app.refused.get(w.key, 0) + 1
         why = e.strerror or str(e)

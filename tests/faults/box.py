@@ -223,6 +223,9 @@ class Box:
     def spooled(self) -> list[str]:
         return sorted(p.name for book in ("live", "backtest") for p in (self.data / "spool" / book).iterdir() if not p.name.startswith("."))
 
+    def spooled_any(self) -> bool:
+        return any(e.name[0] != "." for book in ("live", "backtest") for e in os.scandir(self.data / "spool" / book))
+
     def rejected(self) -> list[dict[str, Any]]:
         lines = [line for p in sorted((self.data / "rejected").rglob("*.rejected.jsonl")) for line in p.read_text().splitlines()]
         return [json.loads(line) for line in lines]

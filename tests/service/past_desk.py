@@ -30,7 +30,7 @@ class Desk:
         self.folder, self.clock = folder, Clock()
         self.file = folder / "parityd.toml"
         folder.mkdir(exist_ok=True)
-        self.file.write_text(f'data_dir = "{folder / "data"}"\n[thresholds]\nmin_trades = 20\n', encoding="utf-8")
+        self.file.write_text(f'data_dir = "{folder / "data"}"\n[thresholds]\nmin_trades = 20\n[schedule]\ncheck_interval = "1h"\n', encoding="utf-8")
         self.settings: Settings = load(self.file, env)
 
     @contextmanager

@@ -46,14 +46,14 @@ def test_recorded_arrival_gives_the_reports_of_then(desk: Desk) -> None:
         run = Replay(desk.settings, reads, all_days(reads), recorded=True)
         list(run.run())
         days = [r.day for r in reads.reports()]
-        assert len(days) == 2
+        assert len(days) == 3
         for day in days:
             then, again = json.loads(reads.report(day).json), json.loads(run.brain.store.report(day).json)
             assert again == then
 
 
 def test_records_that_arrive_at_their_own_time_are_judged_at_whole_intervals(desk: Desk) -> None:
-    changes = told(desk)
+    changes = told(desk, "schedule.check_interval=15m")
     assert [to for _, _, _, to, _ in changes] == ["WARNING", "REDUCE_SIZE"]
     assert all(ts[14:16] in ("00", "15", "30", "45") and ts[17:19] == "00" for ts, *_ in changes)
     assert changes[0][0] > "2026-03-04T00"  # the first bad trades

@@ -1,0 +1,255 @@
+"""What keeps a parityd that lives for years small: compaction, packing, retention, the bounds on rejected/ and the spool.
+
+1. Two halves: `tidy_store` is the worker's (the store has one writer), `tidy_files` runs in a thread of its own. Both stop when their time is
+   over and go on at the next call, so that no stop and no renewal ever waits for them.
+2. Nothing is removed that [retention] does not name, and then in this order: durably folded into what stays, then removed. A removal is a line of audit.
+3. A file is packed only as far as its bytes come back exactly; until then the plain file stays.
+4. What is older than the kept trades is refused as too_old (`retention.oldest`): its identities are gone, so it could count twice.
+"""
+
+import asyncio
+import contextlib
+import math
+import os
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import zstandard
+
+from parityd.core.instants import DAY_NS, day_text
+from parityd.core.ledger import KEPT, Entry
+from parityd.core.records import BOOKS
+from parityd.core.rows import SHELF_NS
+from parityd.edges.files import stream_durably, sync_folder
+from parityd.edges.spool import Spool
+from parityd.edges.waiting import SpoolLimits
+from parityd.formats.containers import suffixes
+from parityd.formats.streams import unpacked
+from parityd.service import memory
+from parityd.service.brain import TurnDone
+from parityd.service.ops_archive import PACKED, Archived, days, digest, of_day
+from parityd.service.workplace import App
+from parityd.settings import Settings
+from parityd.store import AuditDraft
+
+SLICE_NS = 1_000_000_000  # at most so long at a time
+HOUR_NS, LOOK_SECONDS = 3_600_000_000_000, 60.0
+CROWDED, TOGETHER = 8, 16
+PACK_AFTER_DAYS, PACK_FROM = 7, 4096
+FILE_MODE = 0o640
+_LEVEL = 6
+_PLAIN = (".jsonl", ".ndjson", ".csv", ".json", ".log", ".fix", ".txt", ".sqlite")
+_pack = msgspec.msgpack.Encoder().encode
+
+
+@dataclass(slots=True, kw_only=True)
+class Tidied:
+    """What was done to files. `events`: lines for the audit trail; `more`: time was over before the work was."""
+
+    rejected_bytes: int = 0
+    spool_bytes: int = 0
+    packed: int = 0
+    removed: int = 0
+    more: bool = False
+    events: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+
+
+# --- the store ------------------------------------------------------------------------------------------------------
+
+
+def tidy_store(app: App, now_ns: int) -> bool:
+    """A slice of work on the store, in the worker's thread; True where more is to be done."""
+    until = app.boottime() + SLICE_NS
+    forgotten = _forget(app, now_ns)
+    crowded = app.store.crowded(CROWDED)
+    for strategy, group in groupby(crowded, key=lambda one: one[0]):
+        numbers = [number for _, number, _ in group]
+        for at in range(0, len(numbers), TOGETHER):
+            app.store.compact(strategy, numbers[at : at + TOGETHER])
+            if app.boottime() > until:
+                return True
+    app.store.wal_checkpoint()
+    return forgotten and app.boottime() > until
+
+
+def _forget(app: App, now_ns: int) -> bool:
+    """Let go of trades past their time: positions go on from what they come to, then rows and identities leave."""
+    keep = app.settings.retention.trades
+    if math.isinf(keep):
+        return False
+    before_ns = (now_ns - round(keep * 1e9)) // DAY_NS * DAY_NS
+    shelf = before_ns // SHELF_NS
+    b = app.brain
+    strategies = list(b.v.m.strategies.values())
+    if not any(number < shelf for s in strategies for number in s.books.summaries):
+        return False
+    gone = [(s.name, sym, number) for s in strategies for sym, number in s.ledger.fold(shelf + KEPT)]
+    c = memory.gather(b.v, b.saved_names)
+    c.ledgers += [(name, sym, number, _pack(Entry())) for name, sym, number in gone]
+    c.audit.append(AuditDraft(ts_ns=now_ns, event="retention.trades", actor="parityd", data={"before": day_text(before_ns)}))
+    if not b._commit(c, TurnDone()):  # noqa: SLF001  the worker's own hand
+        return False
+    app.store.forget(before_ns, shelf)
+    for s in strategies:
+        for held in (s.books.summaries, s.books.shelves):
+            for number in [n for n in held if n < shelf]:
+                del held[number]
+        s.books.dirty = {n for n in s.books.dirty if n >= shelf}
+        s.books.unsaved = {n for n in s.books.unsaved if n >= shelf}
+    return True
+
+
+# --- files ----------------------------------------------------------------------------------------------------------
+
+
+def look_at_sizes(settings: Settings, spool: Spool, done: Tidied) -> None:
+    """How much lies in rejected/ and the spool; over its limit, refusals are written without their raw text."""
+    done.rejected_bytes = _size(settings.data_dir / "rejected")
+    done.spool_bytes = _size(settings.data_dir / "spool")
+    plain = SpoolLimits(file_bytes=settings.limits.file)
+    over = done.rejected_bytes > settings.limits.rejected
+    spool.limits = msgspec.structs.replace(plain, raw_bytes=0) if over else plain
+
+
+def _size(folder: Path) -> int:
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += os.lstat(os.path.join(place, name)).st_size
+    return total
+
+
+def tidy_files(settings: Settings, now_ns: int, boottime: Callable[[], int]) -> Tidied:
+    """A slice of work on archive and reports, in any thread."""
+    done = Tidied()
+    until = boottime() + SLICE_NS
+    _prune_archive(settings, now_ns, done)
+    _prune_reports(settings, now_ns, done)
+    for one in _packable(settings.data_dir, now_ns):
+        if boottime() > until:
+            done.more = True
+            break
+        done.packed += pack(one)
+    return done
+
+
+def _first_kept(keep: float, now_ns: int) -> str:
+    """The oldest day that is kept whole; "" keeps all."""
+    return "" if math.isinf(keep) else day_text((now_ns - round(keep * 1e9)) // DAY_NS * DAY_NS)
+
+
+def _prune_archive(settings: Settings, now_ns: int, done: Tidied) -> None:
+    first = _first_kept(settings.retention.archive, now_ns)
+    for book in BOOKS:
+        for day in days(settings.data_dir, book):
+            if not first or day >= first:
+                break
+            folder = settings.data_dir / "archive" / book / day
+            names = os.listdir(folder)
+            for name in names:
+                (folder / name).unlink()
+            folder.rmdir()
+            sync_folder(folder.parent)
+            done.removed += len(names)
+            done.events.append(("retention.archive", {"book": book, "day": day, "files": len(names)}))
+
+
+def _prune_reports(settings: Settings, now_ns: int, done: Tidied) -> None:
+    first = _first_kept(settings.retention.reports, now_ns)
+    folder = settings.data_dir / "parity_reports"
+    if not first or not folder.is_dir():
+        return
+    old = [name for name in os.listdir(folder) if name.startswith("parity_report_") and name[14:24] < first]
+    for name in old:
+        (folder / name).unlink()
+    if old:
+        done.removed += len(old)
+        done.events.append(("retention.reports", {"before": first, "files": len(old)}))
+
+
+def _packable(data_dir: Path, now_ns: int) -> Iterator[Archived]:
+    last = day_text(now_ns - PACK_AFTER_DAYS * DAY_NS)
+    for book in BOOKS:
+        for day in days(data_dir, book):
+            if day >= last:
+                break
+            for one in of_day(data_dir, book, day):
+                suffix, packed = suffixes(one.name)
+                if suffix in _PLAIN and not packed and one.path.stat().st_size >= PACK_FROM:
+                    yield one
+
+
+def pack(one: Archived) -> bool:
+    """Replace an archived file by its packed self; False where that would not give the same bytes back, or gains nothing."""
+    target = one.path.with_name(one.path.name + PACKED)
+    if len(os.fsencode(target.name)) > 255:
+        return False
+    facts = one.path.stat()
+    with one.path.open("rb") as plain:
+        stream_durably(target, _squeezed(plain), FILE_MODE)
+    with target.open("rb") as packed:
+        same = digest(unpacked(packed, PACKED)).startswith(one.prefix)
+    if not same:
+        target.unlink()
+        return False
+    os.utime(target, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    one.path.unlink()
+    sync_folder(target.parent)
+    return True
+
+
+def _squeezed(plain: Any) -> Iterator[bytes]:
+    engine = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True).compressobj()
+    while piece := plain.read(1 << 20):
+        yield engine.compress(piece)
+    yield engine.flush()
+
+
+# --- in the daemon --------------------------------------------------------------------------------------------------
+
+
+async def keep(
+    app: App, do: Callable[[Callable[[], Any]], Awaitable[Any]], disk: Executor, stop: asyncio.Event, outer: dict[str, str]
+) -> None:
+    """Until stopped: sizes every minute, the rest every hour, a slice at a time. `do` runs a job in the worker."""
+    loop = asyncio.get_running_loop()
+    due = app.boottime() + round(LOOK_SECONDS * 1e9)
+    while not stop.is_set():
+        sizes = Tidied()
+        await loop.run_in_executor(disk, look_at_sizes, app.settings, app.spool, sizes)
+        _degraded(app.settings, sizes, outer)
+        if app.boottime() >= due:
+            more = await _slice(app, do, disk)
+            due = app.boottime() + (0 if more else HOUR_NS)
+            if more:
+                await asyncio.sleep(1.0)
+                continue
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), LOOK_SECONDS)
+
+
+async def _slice(app: App, do: Callable[[Callable[[], Any]], Awaitable[Any]], disk: Executor) -> bool:
+    now = app.now()
+    done: Tidied = await asyncio.get_running_loop().run_in_executor(disk, tidy_files, app.settings, now, app.boottime)
+    for event, data in done.events:
+        await do(lambda event=event, data=data: app.brain.note(event, "parityd", None, data))  # type: ignore[misc]
+    more: bool = await do(lambda: tidy_store(app, now))
+    return more or done.more
+
+
+def _degraded(settings: Settings, sizes: Tidied, outer: dict[str, str]) -> None:
+    """Bounds that are crossed: said, never enforced by throwing away."""
+    for name, size, limit in (
+        ("spool size", sizes.spool_bytes, settings.limits.spool),
+        ("rejected", sizes.rejected_bytes, settings.limits.rejected),
+    ):
+        if size > limit:
+            outer[name] = f"{size >> 20} MiB of {limit >> 20} MiB"
+        else:
+            outer.pop(name, None)

@@ -1,0 +1,299 @@
+"""FAULTS, Disk: cases 12 to 17."""
+
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from faults.box import FAST, Box, end_all, mounted, need, need_root, power_cut
+from faults.model import Model, chunks, over, trades
+
+
+def image(tmp_path: Path, kind: str, megabytes: int) -> Path:
+    """A file with a file system in it."""
+    path = tmp_path / f"{kind}.img"
+    with path.open("wb") as f:
+        f.truncate(megabytes << 20)
+    made = ["mkfs.ext4", "-q", "-F"] if kind == "ext4" else ["mkfs.xfs", "-q", "-f"]
+    subprocess.run([*made, str(path)], check=True, env={**os.environ, "PATH": os.environ["PATH"] + ":/usr/sbin"})
+    return path
+
+
+def cut_while_it_runs(tmp_path: Path, kind: str, seconds: float, shim: str = "") -> tuple[Box, Model, int, list[str]]:
+    """A daemon under load on an image of its own, the plug pulled, the image mounted again: (box, model, last sequence seen, archived)."""
+    need_root()
+    need(f"mkfs.{kind}")
+    disk, point = image(tmp_path, kind, 320), tmp_path / "mnt"
+    model = Model()
+    with mounted(point, "-o", "loop", str(disk)):
+        box = Box(tmp_path, FAST, data=point / "data")
+        decisions, fills = trades(400)
+        box.start(shim=shim)
+        box.until(box.fresh, 15)
+        end = time.monotonic() + seconds
+        parts = [("backtest", c) for c in chunks(decisions, 20)] + [("live", c) for c in chunks(fills, 20)]
+        while parts and time.monotonic() < end:
+            book, part = parts.pop(0)
+            box.drop(book, model.take(part))
+            time.sleep(0.02)
+        box.until(lambda: len(list((box.data / "archive").rglob("*.jsonl"))) > 5, 10)
+        archived = [p.name for p in (box.data / "archive").rglob("*.jsonl")]
+        seen = box.override()["sequence"]
+        power_cut(point)
+        box.kill()
+    subprocess.run(["mount", "-o", "loop", str(disk), str(point)], check=True)
+    return box, model, seen, archived
+
+
+def unmount(box: Box) -> None:
+    subprocess.run(["umount", "-l", str(box.data.parent)], check=False)
+
+
+@pytest.mark.parametrize("kind", ["ext4", "xfs"])
+def test_case_12_power_cut_loses_nothing_acknowledged(tmp_path: Path, kind: str) -> None:
+    box, model, seen, archived = cut_while_it_runs(tmp_path, kind, 1.0)
+    try:
+        assert box.override()["sequence"] >= seen, "a publication that engines saw is gone"
+        there = {p.name for p in (box.data / "archive").rglob("*.jsonl")}
+        assert set(archived) <= there, "a file that had left the spool is gone"
+        # files that their writer never made durable may be gone from the spool: it drops them again, under other names
+        decisions, fills = trades(400)
+        box.drop("backtest", [*model.take(decisions), over()])
+        box.drop("live", [*model.take(fills), over()])
+        model.agrees(box)
+    finally:
+        end_all()
+        unmount(box)
+
+
+def test_case_12_control_with_the_fsync_taken_out_the_power_cut_is_noticed(tmp_path: Path) -> None:
+    box, _, seen, archived = cut_while_it_runs(tmp_path, "xfs", 1.0, shim="no_fsync")
+    try:
+        there = {p.name for p in (box.data / "archive").rglob("*.jsonl")}
+        path = box.actions / "trading_override.json"
+        whole = path.exists() and path.stat().st_size > 0 and box.override()["sequence"] >= seen
+        assert not (whole and set(archived) <= there), "nothing was lost: the power cut of this test proves nothing"
+    finally:
+        end_all()
+        unmount(box)
+
+
+def small(tmp_path: Path, size: str) -> tuple[Path, Box]:
+    need_root()
+    point = tmp_path / "small"
+    point.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=755", "tmpfs", str(point)], capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"needs a tmpfs: {done.stderr.strip()}")
+    return point, Box(tmp_path, FAST + '[limits]\nmin_free = "0"\n', data=point / "data")
+
+
+def fill_up(folder: Path) -> Path:
+    ballast = folder / "ballast"
+    with ballast.open("wb") as f:
+        try:
+            while True:
+                f.write(b"x" * 4096)
+                f.flush()
+        except OSError:
+            pass
+    return ballast
+
+
+def test_case_13_a_full_disk_still_tells_a_stop_and_resumes_when_freed(tmp_path: Path, model: Model) -> None:
+    point, box = small(tmp_path, "24m")
+    try:
+        decisions, fills = trades(60)
+        box.drop("backtest", [*model.take(decisions[:30]), over()])
+        box.drop("live", [*model.take(fills[:30])])
+        with box.running():
+            box.until(lambda: not box.spooled(), 10)
+            for name, part in (("backtest", model.take(decisions[30:])), ("live", [*model.take(fills[30:]), over()])):
+                box.drop(name, part, f".later-{name}.jsonl")
+            ballast = fill_up(point)
+            for name in ("backtest", "live"):
+                folder = box.data / "spool" / name
+                (folder / f".later-{name}.jsonl").rename(folder / f"later-{name}.jsonl")
+            gate = box.gate()
+            box.until(lambda: not gate.read().trading_enabled, 15, "what cannot be stored earns no renewal")
+            assert box.proc.poll() is None, "a full disk must not become a kill loop"
+            (box.data / "overrides/HALT").touch()
+            box.until(lambda: box.override()["action"] == "EMERGENCY_STOP", 3, "the stop is told on a full disk")
+            assert box.metric("publish_failures_total") > 0
+            ballast.unlink()
+            (box.data / "overrides/HALT").unlink()
+            box.until(lambda: gate.read().trading_enabled and not box.spooled(), 25, f"it resumes: {box.get('/readyz')}")
+        model.agrees(box)
+    finally:
+        end_all()
+        subprocess.run(["umount", "-l", str(point)], check=False)
+
+
+def test_case_13_a_file_that_cannot_leave_the_spool_is_counted_once_and_leaves_when_it_can(box: Box, model: Model) -> None:
+    decisions, fills = trades(30)
+    (box.data / "full").touch()
+    with box.running(shim="full_archive"):
+        box.drop("backtest", [*model.take(decisions), over()])
+        box.drop("live", [*model.take(fills), over()])
+        box.until(lambda: "s" in box.override()["strategies"], 15)
+        time.sleep(0.5)
+        assert len(box.spooled()) == 2
+        assert box.proc.poll() is None
+        (box.data / "full").unlink()
+        box.until(lambda: not box.spooled(), 15)
+    model.agrees(box)
+
+
+def refused_at(box: Box, call: str, error: str, n: int) -> tuple[int, bool]:
+    """One `check` whose n-th call fails: (exit status, whether there was an n-th call)."""
+    trace = box.root / "trace"
+    done = subprocess.run(
+        ["strace", "-f", "-qq", "-o", str(trace), "-e", f"trace={call}", "-e", f"inject={call}:error={error}:when={n}", *box.command("check", "--json")],
+        capture_output=True, text=True, timeout=120, env=box.env, check=False,
+    )  # fmt: skip
+    assert "Traceback" not in done.stderr, f"{call} {n}: {done.stderr[-1500:]}"
+    return done.returncode, "INJECTED" in trace.read_text(errors="replace")
+
+
+def nth_call_refused(tmp_path: Path, call: str, error: str, n: int) -> bool:
+    """After it, the same again without the fault: nothing lost, nothing twice. False where there was no n-th call."""
+    root = tmp_path / f"{call.strip('/^')}-{n}"
+    root.mkdir()
+    box, model = Box(root), Model()
+    decisions, fills = trades(20)
+    box.drop("backtest", [*model.take(decisions), over()])
+    box.drop("live", [*model.take(fills), over(), {**fills[0], "fill_id": "bad", "price": "0"}])
+    code, injected = refused_at(box, call, error, n)
+    assert code in (0, 1, 2, 3, -6, -9), code
+    gate = box.gate()
+    if code == 3:
+        gate.read()
+    store = box.data / "parityd.sqlite"
+    assert not (injected and code == 0 and not store.exists())
+    answer = box.cli("check", "--json")
+    assert answer.returncode in (0, 1, 2), answer.stderr[-800:]
+    model.agrees(box)
+    assert [r["code"] for r in box.rejected()] == ["bad_value"]
+    shutil.rmtree(root)
+    return injected
+
+
+@pytest.mark.parametrize(("call", "error", "n"), [("fsync", "EIO", 4), ("/^rename", "EIO", 1), ("pwrite64", "ENOSPC", 12), ("/^mkdir", "ENOSPC", 3)])
+def test_case_14_the_nth_call_refused_loses_nothing(tmp_path: Path, call: str, error: str, n: int) -> None:
+    need("strace")
+    nth_call_refused(tmp_path, call, error, n)
+
+
+def test_case_15_a_read_only_remount_is_safe_and_resumes(tmp_path: Path, model: Model) -> None:
+    point, box = small(tmp_path, "24m")
+    try:
+        decisions, fills = trades(30)
+        box.drop("backtest", [*model.take(decisions), over()], ".a.jsonl")
+        box.drop("live", [*model.take(fills), over()], ".b.jsonl")
+        with box.running():
+            gate = box.gate()
+            (box.data / "spool/backtest/.a.jsonl").rename(box.data / "spool/backtest/a.jsonl")
+            (box.data / "spool/live/.b.jsonl").rename(box.data / "spool/live/b.jsonl")
+            box.until(lambda: not box.spooled(), 10)
+            done = subprocess.run(["mount", "-o", "remount,ro", str(point)], capture_output=True, text=True, check=False)
+            if done.returncode:
+                pytest.skip(f"needs a remount: {done.stderr.strip()}")
+            box.until(lambda: not gate.read().trading_enabled, 10, "nothing can be renewed")
+            subprocess.run(["mount", "-o", "remount,rw", str(point)], check=True)
+            box.until(lambda: box.proc.poll() is not None or gate.read().trading_enabled, 30, "it resumes, or ends to be started anew")
+        model.agrees(box)
+    finally:
+        end_all()
+        subprocess.run(["umount", "-l", str(point)], check=False)
+
+
+def damage(box: Box, how: str) -> None:
+    store = box.data / "parityd.sqlite"
+    if how == "flipped":
+        raw = bytearray(store.read_bytes())
+        for k in range(4096, len(raw), 4096):
+            raw[k] ^= 0xFF
+        store.write_bytes(raw)
+    elif how == "cut":
+        with store.open("r+b") as f:
+            f.truncate(store.stat().st_size // 2)
+    elif how == "emptied":
+        store.write_bytes(b"")
+    elif how == "deleted":
+        for path in box.data.glob("parityd.sqlite*"):
+            path.unlink()
+
+
+def reset_broken(box: Box, name: str = "reset.json") -> None:
+    box.order(name, {"command": "reset", "strategy": "*", "operator": "ops", "reason": "looked at", "acknowledge": "BROKEN_STORE"})
+    box.outcome(name, "applied")
+
+
+@pytest.mark.parametrize("how", ["flipped", "cut", "emptied", "deleted"])
+def test_case_16_a_broken_store_is_set_aside_and_never_silently_empty(box: Box, model: Model, how: str) -> None:
+    decisions, fills = trades(40)
+    box.drop("backtest", [*model.take(decisions), over()])
+    box.drop("live", [*model.take(fills), over()])
+    box.check()
+    before = box.override()
+    damage(box, how)
+    box.start(shim="eager_crash").kill()  # even a death right after the new store was made changes nothing
+    with box.running():
+        now = box.override()
+        assert (now["action"], now["trading_enabled"], now["default"]["action"]) == ("DISABLE_TRADING", False, "DISABLE_TRADING")
+        assert now["sequence"] > before["sequence"]
+        assert now["decision_sequence"] > before["decision_sequence"]
+        assert now["instance"] == before["instance"]
+        if how == "flipped":
+            box.order("plain.json", {"command": "reset", "strategy": "*", "operator": "ops", "reason": "no"})
+            assert box.outcome("plain.json", "refused")["code"] == "not_acknowledged"
+            assert not box.override()["trading_enabled"]
+            reset_broken(box)
+            box.until(lambda: box.override()["trading_enabled"], 10)
+    assert box.cli("audit", "verify").returncode == 0
+    if how != "deleted":
+        assert list(box.data.glob("parityd.sqlite.broken-*"))
+
+
+def test_case_16_a_store_deleted_while_running_is_noticed_and_safe(box: Box, model: Model) -> None:
+    decisions, fills = trades(40)
+    box.drop("backtest", [*model.take(decisions), over()])
+    box.drop("live", [*model.take(fills), over()])
+    with box.running():
+        box.until(lambda: "s" in box.override()["strategies"], 10)
+        damage(box, "deleted")
+        box.drop("live", [over()])
+        assert box.ended(20) != 0
+    with box.running():
+        assert box.override()["action"] == "DISABLE_TRADING"
+
+
+def test_case_16_a_missing_log_is_a_broken_store(box: Box) -> None:
+    with box.running():
+        box.drop("live", [over()])
+        box.until(lambda: not box.spooled(), 10)
+        box.kill()
+    (box.data / "parityd.sqlite-wal").unlink()
+    with box.running():
+        assert box.override()["action"] == "DISABLE_TRADING"
+
+
+def test_case_17_a_wrong_owner_or_mode_is_refused_at_start_with_the_mend(box: Box) -> None:
+    need_root()
+    box.check()
+    os.chown(box.data, 65534, 65534)
+    done = box.cli("run", timeout=20)
+    assert done.returncode == 3
+    assert "belongs to" in done.stderr
+    assert "Mend:" in done.stderr
+    os.chown(box.data, 0, 0)
+    box.actions.chmod(0o777)
+    done = box.cli("run", timeout=20)
+    assert done.returncode == 3
+    assert "chmod" in done.stderr
+    box.actions.chmod(0o755)
+    (box.data / "parityd.sqlite").chmod(0o000)
+    box.actions.chmod(0o755)
+    assert "Traceback" not in box.cli("check").stderr
