@@ -17,7 +17,9 @@ from parityd.cli_compare import ConfigOption
 def demo(
     config: ConfigOption = None,
     speed: Annotated[float, typer.Option("--speed", metavar="N", help="Simulated seconds a second; 720 is a day in two minutes.")] = 720.0,
-    port: Annotated[int | None, typer.Option("--port", metavar="P", min=0, max=65535, help="Port of the page; a busy one is replaced.")] = None,
+    port: Annotated[
+        int | None, typer.Option("--port", metavar="P", min=0, max=65535, help="Port of the page; a busy one is replaced.")
+    ] = None,
     keep: Annotated[Path | None, typer.Option("--keep", metavar="DIR", help="Run in this folder, and leave it.")] = None,
 ) -> None:
     """The real daemon on two bundled days of trading, on a replay clock. Ctrl-C ends it.
@@ -34,8 +36,12 @@ def replay(
     first: Annotated[str, typer.Option("--from", metavar="D", help="First UTC day, YYYY-MM-DD; else that of the first record.")] = "",
     last: Annotated[str, typer.Option("--to", metavar="D", help="Last UTC day; the replay ends with its report.")] = "",
     json_: Annotated[bool, typer.Option("--json", help="One JSON object a line: ts, strategy, from, to, reason.")] = False,
-    changed: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Judge with this setting; may be given several times.")] = None,
-    arrival: Annotated[str, typer.Option("--arrival", metavar="ts|recorded", help="Records arrive at their ts, or as they once did.")] = "ts",
+    changed: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Judge with this setting; may be given several times.")
+    ] = None,
+    arrival: Annotated[
+        str, typer.Option("--arrival", metavar="ts|recorded", help="Records arrive at their ts, or as they once did.")
+    ] = "ts",
 ) -> None:
     """What is stored through the same code once more, on a virtual clock: every change of action, up to the report of the last day.
 

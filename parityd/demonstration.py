@@ -71,7 +71,9 @@ def _shown(config: Path | None, folder: Path, speed: float, port: int | None) ->
         app = stack.enter_context(built(settings, command="demo", evaluation=replay))
         daemon = Daemon(app, None, log, schedule=False)
         driver = Driver(daemon, replay, files, speed, screen)
-        screen.said(f"The daemon runs in {folder}; the page is at {_page(settings)}. A simulated day takes {86_400 / speed:,.0f} s. Ctrl-C ends it.")
+        screen.said(
+            f"The daemon runs in {folder}; the page is at {_page(settings)}. A simulated day takes {86_400 / speed:,.0f} s. Ctrl-C ends it."
+        )
         finished = uvloop.run(_run(daemon, driver, screen, app, folder))
     return screen.console.is_terminal or not finished
 
@@ -145,6 +147,3 @@ def _free(host: str, port: int) -> int:
             if wanted == 0:
                 raise
     return port
-
-
-

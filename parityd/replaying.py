@@ -27,7 +27,15 @@ _DAY = re.compile(r"\d{4}-\d{2}-\d{2}\Z", re.ASCII)
 
 
 def replay(
-    config: Path | None, env: Mapping[str, str], first: str, last: str, changed: Sequence[str], arrival: str, write: Callable[[str], None], *, as_json: bool
+    config: Path | None,
+    env: Mapping[str, str],
+    first: str,
+    last: str,
+    changed: Sequence[str],
+    arrival: str,
+    write: Callable[[str], None],
+    *,
+    as_json: bool,
 ) -> None:
     """Run it; each line goes to `write`."""
     if arrival not in ("ts", "recorded"):
@@ -56,7 +64,13 @@ def replay(
 def line(change: Change, *, as_json: bool) -> str:
     """One change of action."""
     if as_json:
-        content = {"ts": rfc3339(change.ts), "strategy": change.strategy, "from": change.before, "to": change.after, "reason": change.reason}
+        content = {
+            "ts": rfc3339(change.ts),
+            "strategy": change.strategy,
+            "from": change.before,
+            "to": change.after,
+            "reason": change.reason,
+        }
         return json.dumps(content, ensure_ascii=False)
     return f"{rfc3339(change.ts)}  {change.strategy}  {change.before} -> {change.after}  {change.reason}"
 
@@ -127,7 +141,13 @@ def _bar(run: Replay) -> Iterator[Callable[[Far], None]]:
     if not console.is_terminal:
         yield lambda _: None
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[records]:,} records"), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[records]:,} records"),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task(rfc3339(run.start)[:10], total=run.end - run.start, records=0)
 
@@ -135,6 +155,3 @@ def _bar(run: Replay) -> Iterator[Callable[[Far], None]]:
             progress.update(task, completed=far.now - run.start, records=far.records, description=rfc3339(far.now)[:10])
 
         yield tell
-
-
-

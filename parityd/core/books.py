@@ -287,8 +287,12 @@ class Books:
         mine, theirs = int(row[KEY[book]]), int(row[KEY[OTHER[book]]])
         if int(row["flags"]) & (PART | HAS_PARTS):
             self.ask(rows)
-        if mine not in (0, name) or ((theirs not in (0, name)) and mine == 0):
+        if name not in (mine, theirs):
             raise AssertionError("a name leads to a row that does not carry it")
+        if mine not in (0, name):  # the other side has this name, but was paired by time with another execution: the id decides
+            self.split(shelf, place)
+            self.merge_one(book, new, text)
+            return
         if theirs not in (0, name) and book_has_id(book, new):
             self.split(shelf, place)  # paired by time, and now more is known of the name: open, add, pair again
             self.merge_one(book, new, text)

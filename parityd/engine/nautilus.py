@@ -21,6 +21,7 @@ from parityd.engine.nautilus_records import Teller
 
 __all__ = ["ParityActor", "ParityActorConfig", "attach"]  # noqa: F822  made in __getattr__
 TIMER = "parityd"
+_FLUSH = 1.0
 
 
 def attach(engine: Any) -> None:
@@ -107,6 +108,7 @@ class _Watch:
         self.pulse: dict[str, float] = {}
         self.acknowledged: dict[str, int] = {}
         self.accounted: float | None = None
+        self.flushed: float | None = None
 
     def start(self) -> None:
         self.actor.clock.set_timer(TIMER, timedelta(seconds=self.config.check_seconds), callback=self.actor.parity_check)
@@ -117,7 +119,7 @@ class _Watch:
     def check(self) -> None:
         if self.guard:
             self.guard.bring_in_line()
-        if self.teller is None:
+        if self.teller is None or self.teller.is_run:
             return
         for strategy in self.kernel.trader.strategy_ids():
             self._pulse(self.teller, strategy)
@@ -125,10 +127,12 @@ class _Watch:
         if self.accounted is None or tick - self.accounted >= self.config.account_seconds:
             self.accounted = tick
             self.teller.accounts()
-        self.teller.flush()
+        if self.flushed is None or tick - self.flushed >= min(self.config.check_seconds, _FLUSH):
+            self.flushed = tick
+            self.teller.flush()
 
     def _pulse(self, teller: Teller, strategy: Any) -> None:
-        """Of real time, so that a backtest's days do not become a million heartbeats."""
+        """Paced by real time, so that the days of a backtest do not become a million heartbeats."""
         name, obeyed = str(strategy), None
         if self.guard:
             verdict = self.guard.verdict(strategy)
@@ -146,7 +150,8 @@ class _Watch:
         if self.guard:
             self.guard.bring_in_line()
         if self.teller:
-            self.teller.accounts()
+            if not self.teller.is_run:
+                self.teller.accounts()
             for strategy in self.kernel.trader.strategy_ids():
                 self.teller.heartbeat(strategy, self.acknowledged.get(str(strategy)))
             self.teller.stop()

@@ -6,7 +6,7 @@
 3. Positions are the node's, a zero after each close. A balance is told where one strategy trades in one account of one currency: else nobody
    can say whose money it is.
 4. In `spool/live` records are written as they come, at each check of the actor; what could not be written waits for the next.
-   In `spool/backtest` all is one run of its strategies, written when the backtest stops.
+   In `spool/backtest` all is one run of each strategy, written when the backtest stops, without positions and balances.
 Symbols and venues are the two halves of an instrument id, as parityd reads them of the engine's own reports.
 """
 
@@ -33,7 +33,7 @@ class Teller:
     def __init__(self, kernel: Any, log: Any, spool: str, *, names: dict[str, str]) -> None:
         self._kernel, self._log, self._cache, self._names = kernel, log, kernel.cache, names
         self._spool = Spool(spool)
-        self._is_run = self._spool.folder.name == "backtest"
+        self.is_run = self._spool.folder.name == "backtest"
         self._lines: deque[bytes] = deque()
         self._decided: dict[tuple[str, str, int, str], Fields] = {}
         self._touch: dict[str, Fields] = {}
@@ -145,7 +145,7 @@ class Teller:
 
     def heartbeat(self, strategy: Any, acknowledged: int | None) -> None:
         connected = (
-            None if self._is_run or self._kernel.environment.value == "backtest" else bool(self._kernel.exec_engine.check_connected())
+            None if self.is_run or self._kernel.environment.value == "backtest" else bool(self._kernel.exec_engine.check_connected())
         )
         self._put("heartbeat", strategy, {"ts": self._now(), "override_sequence": acknowledged, "broker_connected": connected})
 
@@ -211,12 +211,12 @@ class Teller:
         decided, self._decided = self._decided, {}
         for (strategy, *_), fields in decided.items():
             self._put("decision", strategy, fields)
-        if not self._is_run:
+        if not self.is_run:
             self._write()
 
     def stop(self) -> None:
         self.flush()
-        if self._is_run:
+        if self.is_run:
             now, began, ended = datetime.now(UTC), _moment(self._began), self._now() + timedelta(microseconds=1)
             for strategy in self._kernel.trader.strategy_ids():
                 name = self._name(strategy)

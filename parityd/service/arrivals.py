@@ -55,7 +55,11 @@ class _Sorted:
     at: int = 0
 
     def add(self, parts: list[Columns]) -> None:
-        rest = [] if self.columns is None or self.times is None or self.at >= len(self.times) else [part(self.columns, self.at, len(self.times))]
+        rest = (
+            []
+            if self.columns is None or self.times is None or self.at >= len(self.times)
+            else [part(self.columns, self.at, len(self.times))]
+        )
         both = [*rest, *parts]
         if not parts or not both:
             return

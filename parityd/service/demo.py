@@ -154,7 +154,7 @@ class Driver:
         if d.job_since or d.brain.touched or not d.inbox.empty():
             return False
         spool = d.settings.data_dir / "spool"
-        return not any(e.name[0] != "." for book in BOOKS for e in os.scandir(spool / book))
+        return all(name[0] == "." for book in BOOKS for name in os.listdir(spool / book))
 
     async def _until(self, done: Callable[[], bool]) -> None:
         loop = asyncio.get_running_loop()

@@ -30,7 +30,7 @@ from parityd.edges.spool import Spool
 from parityd.edges.waiting import Waiting
 from parityd.formats import Context, Limits, Source, Unreadable, identify, read
 from parityd.service import memory
-from parityd.service.doctor import OK, PROBLEM, WARNING, Check, Findings, worst
+from parityd.service.doctor_checks import OK, PROBLEM, WARNING, Check, Findings, worst
 from parityd.service.ops_archive import digest, waiting
 from parityd.service.reading import Read, Reader, _batch
 from parityd.service.sessions import parameters_of

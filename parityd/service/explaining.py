@@ -53,7 +53,10 @@ def explain_trade(settings: Settings, trade: str, strategy: str = "") -> list[di
         reads = Reads(db, str(path), threading.RLock())
         v = memory.fold(cast("Store", reads), parameters_of(settings))
         names = [strategy] if strategy else sorted(v.m.strategies)
-        found = [_Trade(v, reads, s, shelf, place, settings) for s, shelf, place in _found(v.m, reads, trade, [n for n in names if n in v.m.strategies])]
+        found = [
+            _Trade(v, reads, s, shelf, place, settings)
+            for s, shelf, place in _found(v.m, reads, trade, [n for n in names if n in v.m.strategies])
+        ]
         return [t.told() for t in found]
     finally:
         db.close()
@@ -123,7 +126,12 @@ def _whole(s: Strategy, shelf: Shelf, place: int) -> tuple[Shelf, int]:
 
 
 def _named(
-    m: Monitor, s: Strategy, entry: FileEntry, fills: FillColumns | None, decisions: DecisionColumns | None, parents: dict[tuple[str, str], str]
+    m: Monitor,
+    s: Strategy,
+    entry: FileEntry,
+    fills: FillColumns | None,
+    decisions: DecisionColumns | None,
+    parents: dict[tuple[str, str], str],
 ) -> Iterator[tuple[str, np.ndarray, Columns]]:
     """The strategy's records of a file with the name of the execution of each."""
     for c in (fills, decisions):

@@ -95,7 +95,9 @@ class Told(Publisher):
         self.decision_sequence += not same(told, before)
         self.entries, self.published_ns = told, self.now()
         terms = self.terms
-        head = Head(self.sequence, self.decision_sequence, terms.instance, terms.boot_id, self.now(), self.now(), terms.ttl, terms.on_expiry)
+        head = Head(
+            self.sequence, self.decision_sequence, terms.instance, terms.boot_id, self.now(), self.now(), terms.ttl, terms.on_expiry
+        )
         for tell in self.told:
             tell(before, told, head)
         return True

@@ -1,6 +1,6 @@
 """Faces of the commands on a terminal: tables with colours, plain where piped."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rich.console import Console
@@ -52,19 +52,28 @@ def report_table(document: Mapping[str, Any]) -> None:
 
 
 def trade_table(found: list[dict[str, Any]]) -> None:
-    """Everything known of a trade."""
+    """Everything known of a trade: its row, how it was joined, the chain of prices and costs, what it caused, its records."""
     c = console()
     for trade in found:
         t = Table("what", "value", title=f"{trade['strategy']} {trade['symbol']} {trade['trade_id']}")
-        for k, v in trade.items():
-            if k in ("components", "records"):
-                continue
-            t.add_row(k, shown(v, 6))
-        for k, v in trade.get("components", {}).items():
+        for k, v in _flat({k: x for k, x in trade.items() if k not in ("components", "records", "caused")}):
             t.add_row(k, shown(v, 6))
         c.print(t)
-        for r in trade.get("records", []):
-            c.print(f"  {r}", markup=False)
+        for change in trade["caused"]["changes"]:
+            c.print(f"{change['ts']}  {change['from']} -> {change['to']}  {change['reason']}", markup=False, soft_wrap=True)
+        for f in trade["caused"]["findings"]:
+            c.print(f"finding  {f['detail']}", markup=False, soft_wrap=True)
+        for r in trade["records"]:
+            rest = "  ".join(f"{k} {shown(v, 6)}" for k, v in r.items() if k not in ("ts", "book", "kind", "strategy", "symbol"))
+            c.print(f"{r['ts']}  {r['book']} {r['kind']}  {rest}", markup=False, soft_wrap=True)
+
+
+def _flat(value: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, object]]:
+    for k, v in value.items():
+        if isinstance(v, Mapping):
+            yield from _flat(v, f"{before}{k}.")
+        else:
+            yield before + k, ", ".join(map(str, v)) or None if isinstance(v, list) else v
 
 
 def status_table(document: Mapping[str, Any]) -> None:

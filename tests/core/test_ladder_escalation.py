@@ -16,7 +16,8 @@ FIRST = "2026-03-01"
 def closed(closed_day, live, backtest, now):
     base = day_start(FIRST)
     marks = tuple(None if hours is None else base + int(hours * HOUR) for hours in (live, backtest))
-    return list(closing(FIRST, closed_day, marks, base + int(now * HOUR), GRACE))
+    instant = base + int(now * HOUR)
+    return list(closing(FIRST, closed_day, marks, instant, instant - int(GRACE * 1e9)))
 
 
 @pytest.mark.parametrize(

@@ -168,7 +168,7 @@ class Box:
     def check(self, moment: datetime | None = None) -> Record:
         """`check --json`, as of `moment`: its document, with its exit status under "exit"."""
         done = self.run("check", "--json", *(["--at", stamp(moment)] if moment else []))
-        assert done.returncode in (0, 1, 2), done.stderr[-2000:]
+        assert done.returncode in (0, 1, 2) and "Traceback" not in done.stderr, (done.returncode, done.stderr[-2000:])
         return {**json.loads(done.stdout), "exit": done.returncode}
 
     def report(self, day: str | None = None) -> Record:

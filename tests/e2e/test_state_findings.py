@@ -157,11 +157,11 @@ def test_conflicts_and_duplicates_break_no_source(tmp_path: Path) -> None:
     assert "broken_source" not in {f["code"] for f in entry["findings"]}
 
 
-def stopped(box: Box) -> Record:
+def stopped(box: Box, position: float = 0) -> Record:
     """A strategy that was told to stop just now: its engine acknowledges and its position is known."""
     now = datetime.now(UTC)
     decided, filled = trades("s", [130.0, 130.0, -130.0, -130.0] * 4, start=now - timedelta(hours=4))
-    known = {"kind": "position", "strategy": "s", "symbol": "BTC/USD", "quantity": 0, "ts": stamp(now - timedelta(minutes=5))}
+    known = {"kind": "position", "strategy": "s", "symbol": "BTC/USD", "quantity": position, "ts": stamp(now - timedelta(minutes=5))}
     beats = [heartbeat("s", now - timedelta(minutes=k), override_sequence=0) for k in (3, 2)]
     box.drop("backtest", *decided, heartbeat("s", now - timedelta(minutes=1)))
     box.drop("live", *filled, known, *beats)
@@ -196,14 +196,11 @@ def test_exposure_added_under_an_acknowledged_stop_is_disobedience(tmp_path: Pat
 
 def test_an_exit_under_a_stop_is_obedience(tmp_path: Path) -> None:
     box = Box(tmp_path)
-    now = datetime.now(UTC)
-    box.drop("live", fill("s", "before", now - timedelta(hours=5), symbol="BTC/USD", quantity=3))
-    told = stopped(box)
+    told = stopped(box, position=3)
     now = datetime.now(UTC)
     order = {"kind": "order", "strategy": "s", "symbol": "BTC/USD", "side": "sell", "quantity": 1, "status": "submitted"}
     box.drop(
-        "live", {"kind": "position", "strategy": "s", "symbol": "BTC/USD", "quantity": 3, "ts": stamp(now)},
-        heartbeat("s", now, override_sequence=told["decision_sequence"]), {**order, "order_id": "o1", "ts": stamp(now + timedelta(seconds=1))},
+        "live", heartbeat("s", now, override_sequence=told["decision_sequence"]), {**order, "order_id": "o1", "ts": stamp(now + timedelta(seconds=1))},
         fill("s", "late", now + timedelta(seconds=2), order_id="o1", side="sell"), heartbeat("s", now + timedelta(seconds=3), override_sequence=told["decision_sequence"]),
     )  # fmt: skip
     assert "not_obeyed" not in {f["code"] for f in box.check()["strategies"]["s"]["findings"]}

@@ -18,7 +18,7 @@ from freqtrade.exchange import Binance
 from freqtrade.optimize.backtesting import Backtesting
 
 PAIRS = ["ADA/BTC", "ETH/BTC", "LTC/BTC"]
-STRATEGY = '''
+STRATEGY = """
 import time
 from pathlib import Path
 
@@ -78,7 +78,7 @@ def trades_are_open():
     from freqtrade.persistence import LocalTrade
 
     return LocalTrade.bt_open_open_trade_count > 0
-'''
+"""
 
 
 def candles(source, folder):
@@ -89,7 +89,12 @@ def candles(source, folder):
     for number, pair in enumerate(PAIRS):
         name = pair.replace("/", "_")
         frame = pd.read_feather(source / f"{name}-5m.feather") if source.is_dir() else walk(number)
-        frame = frame.set_index("date").resample("15min").agg({"open": "first", "high": "max", "low": "min", "close": "last", "volume": "sum"}).dropna()
+        frame = (
+            frame.set_index("date")
+            .resample("15min")
+            .agg({"open": "first", "high": "max", "low": "min", "close": "last", "volume": "sum"})
+            .dropna()
+        )
         frame = frame.iloc[-900:].reset_index()
         frame["date"] = pd.date_range(end=now - pd.Timedelta("15min"), periods=len(frame), freq="15min").as_unit("ms")
         frame.to_feather(folder / f"{name}-15m.feather")

@@ -56,7 +56,9 @@ class Swing(Strategy):
         quantity = Decimal("0.2") if self.held() == 0 else abs(self.held()) + Decimal("0.2")
         self.submit_order(self.order(side, quantity))
         if not self.cache.orders_open(instrument_id=INSTRUMENT.id, side=OrderSide.BUY):
-            self.submit_order(self.order_factory.limit(INSTRUMENT.id, OrderSide.BUY, INSTRUMENT.make_qty("0.1"), INSTRUMENT.make_price(20_000)))
+            self.submit_order(
+                self.order_factory.limit(INSTRUMENT.id, OrderSide.BUY, INSTRUMENT.make_qty("0.1"), INSTRUMENT.make_price(20_000))
+            )
 
     def on_quote_tick(self, tick):
         if self.met or tick.ts_event < self.config.half or self.held() == 0 or self.config.command == "record":
@@ -112,7 +114,9 @@ def main(data, command):
     engine.add_actor(
         ParityActor(
             ParityActorConfig(
-                actions=str(data / "system_actions") if obeys else None, spool=str(data / "spool" / ("live" if obeys else "backtest")), account_seconds=0
+                actions=str(data / "system_actions") if obeys else None,
+                spool=str(data / "spool" / ("live" if obeys else "backtest")),
+                account_seconds=0.2,
             )
         )
     )
@@ -141,8 +145,9 @@ def outcome(engine, strategy, states):
         "held_after": held_after,
         "states": states,
         "events_after": Counter(name for name, _, ts, _ in strategy.log_of if strategy.met and ts > strategy.met),
-        "protective": strategy.protected.status_string() if strategy.protected else None,
-        "working": [order.status_string() for order in engine.cache.orders_open()],
+        "flat": next((event.ts_event for _, event in fills if strategy.met and event.ts_event > strategy.met), 0) - strategy.met,
+        "protection_ended": strategy.protected.ts_closed - strategy.met if strategy.protected and strategy.protected.is_closed else None,
+        "bids_working": engine.cache.orders_open_count(side=OrderSide.BUY),
     }
 
 

@@ -30,7 +30,9 @@ class Desk:
         self.folder, self.clock = folder, Clock()
         self.file = folder / "parityd.toml"
         folder.mkdir(exist_ok=True)
-        self.file.write_text(f'data_dir = "{folder / "data"}"\n[thresholds]\nmin_trades = 20\n[schedule]\ncheck_interval = "1h"\n', encoding="utf-8")
+        self.file.write_text(
+            f'data_dir = "{folder / "data"}"\n[thresholds]\nmin_trades = 20\n[schedule]\ncheck_interval = "1h"\n', encoding="utf-8"
+        )
         self.settings: Settings = load(self.file, env)
 
     @contextmanager
@@ -55,7 +57,15 @@ def pair(k: int, t: int, slip_bps: float, strategy: str = "momentum") -> tuple[d
     sign = 1 if side == "buy" else -1
     base = {"strategy": strategy, "symbol": "BTC/USD", "trade_id": f"t-{k}", "quantity": 1.0, "side": side}
     decision = {**base, "kind": "decision", "action": side, "ts": rfc3339(t), "price": 100.0, "mark": 100.0, "fee": 0.1}
-    fill = {**base, "kind": "fill", "fill_id": f"f-{k}", "order_id": f"o-{k}", "ts": rfc3339(t + 10**9), "price": 100.0 * (1 + sign * slip_bps / 1e4), "fee": 0.1}
+    fill = {
+        **base,
+        "kind": "fill",
+        "fill_id": f"f-{k}",
+        "order_id": f"o-{k}",
+        "ts": rfc3339(t + 10**9),
+        "price": 100.0 * (1 + sign * slip_bps / 1e4),
+        "fee": 0.1,
+    }
     return decision, fill
 
 
@@ -67,7 +77,10 @@ def live_through(desk: Desk, slips: list[float], *, an_hour: int = 4, operator: 
         for hour in range(24 * len(slips) + 9):
             desk.clock.ns = START + hour * HOUR
             if hour < 24 * len(slips):
-                trades = [pair(k + i, desk.clock.ns + (i + 1) * HOUR // (an_hour + 1), slips[hour // 24] * (1 if i % 2 else 0.8)) for i in range(an_hour)]
+                trades = [
+                    pair(k + i, desk.clock.ns + (i + 1) * HOUR // (an_hour + 1), slips[hour // 24] * (1 if i % 2 else 0.8))
+                    for i in range(an_hour)
+                ]
                 k += an_hour
                 desk.clock.ns += HOUR - 10**9
                 desk.drop("backtest", f"{hour:04d}.jsonl", [d for d, _ in trades])

@@ -18,9 +18,9 @@ BAD = 31
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
     """Thirty good trades, one very bad, one missed; one without any id, joined by its time; an order's states."""
-    made = Desk(tmp_path_factory.mktemp("explained"))
+    made = Desk(tmp_path_factory.mktemp("explained"), PARITYD_STRATEGIES__momentum__CAPITAL="1000")
     at = [START + k * 120 * 10**9 for k in range(40)]
-    trades = [pair(k, at[k], 3.0) for k in range(1, 31)] + [pair(BAD, at[BAD], 400.0)]
+    trades = [pair(k, at[k], 3.0) for k in range(1, 31)] + [pair(BAD, at[BAD], 700.0)]
     missed = pair(33, at[33], 0.0)[0]
     decision, fill = pair(35, at[35], 5.0, "lonely")
     for record in (decision, fill):

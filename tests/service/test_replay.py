@@ -114,7 +114,14 @@ def test_only_the_days_asked_for_arrive(desk: Desk) -> None:
 def test_a_run_that_arrives_later_than_its_records_is_announced_before_them(tmp_path: Path) -> None:
     desk = Desk(tmp_path / "runs")
     trades = [pair(k, START + k * 10**10, 3.0) for k in range(1, 31)]
-    run = {"kind": "run", "strategy": "momentum", "run_id": "r1", "created": "2026-03-03T06:00:00Z", "from": "2026-03-02T00:00:00Z", "to": "2026-03-03T00:00:00Z"}
+    run = {
+        "kind": "run",
+        "strategy": "momentum",
+        "run_id": "r1",
+        "created": "2026-03-03T06:00:00Z",
+        "from": "2026-03-02T00:00:00Z",
+        "to": "2026-03-03T00:00:00Z",
+    }
     with desk.open() as app:
         desk.clock.ns = START + 30 * 3600 * 10**9
         desk.drop("backtest", "a.jsonl", [run, *[d for d, _ in trades]])
