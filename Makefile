@@ -10,6 +10,7 @@ CANDIDATES := python3 python3.13 python3.12 python3.11
 PYTHON ?= $(firstword $(foreach p,$(CANDIDATES),$(shell $(p) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(p))))
 RUN := $(VENV)/.run
 DEV := $(VENV)/.dev
+ENGINES := $(patsubst tests/integrations/%.txt,$(VENV)/engines/%/.installed,$(wildcard tests/integrations/*.txt))
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --no-input --quiet
 
 .PHONY: help run test lint bench torture integrations lock clean
@@ -35,7 +36,7 @@ bench: $(DEV) ## what is claimed about speed, measured here
 torture: $(DEV) ## the long form of the fault tests
 	$(BIN)/python -m pytest -m torture $(ARGS)
 
-integrations: $(DEV) ## tests with real trading engines, where these are installed
+integrations: $(DEV) $(ENGINES) ## tests with real trading engines, each installed into an environment of its own
 	$(BIN)/python -m pytest -m integrations $(ARGS)
 
 lock: ## the newest versions that pyproject.toml allows, into requirements/
@@ -66,3 +67,10 @@ $(DEV): requirements/dev.txt $(RUN)
 	@echo "Installing what the tests need"
 	@$(INSTALL) --require-hashes -r requirements/dev.txt
 	@touch $@
+
+# Engines ask for versions of their own, so none shares parityd's environment. One that cannot be installed is said, and its tests are skipped.
+$(VENV)/engines/%/.installed: tests/integrations/%.txt
+	@echo "Installing $*"
+	@{ mkdir -p $(VENV)/engines && rm -rf $(VENV)/engines/$* && $(PYTHON) -m venv $(VENV)/engines/$* && \
+	  $(VENV)/engines/$*/bin/python -m pip install --disable-pip-version-check --no-input --quiet -r $< && touch $@; } || \
+	  echo "$* could not be installed: its tests are skipped" >&2

@@ -11,11 +11,14 @@ from typing import Annotated
 
 import typer
 
-from parityd.cli_compare import ConfigOption
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", metavar="FILE", help="Configuration (TOML). Else, for a replay, /etc/parityd/parityd.toml where it exists."),
+]
 
 
 def demo(
-    config: ConfigOption = None,
+    config: Config = None,
     speed: Annotated[float, typer.Option("--speed", metavar="N", help="Simulated seconds a second; 720 is a day in two minutes.")] = 720.0,
     port: Annotated[
         int | None, typer.Option("--port", metavar="P", min=0, max=65535, help="Port of the page; a busy one is replaced.")
@@ -32,7 +35,7 @@ def demo(
 
 
 def replay(
-    config: ConfigOption = None,
+    config: Config = None,
     first: Annotated[str, typer.Option("--from", metavar="D", help="First UTC day, YYYY-MM-DD; else that of the first record.")] = "",
     last: Annotated[str, typer.Option("--to", metavar="D", help="Last UTC day; the replay ends with its report.")] = "",
     json_: Annotated[bool, typer.Option("--json", help="One JSON object a line: ts, strategy, from, to, reason.")] = False,

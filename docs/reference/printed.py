@@ -5,10 +5,11 @@ from pathlib import Path
 
 from typer.main import get_command
 
-from parityd.cli import app
+from parityd import cli
 from parityd.web.metrics import FAMILIES
 
 HERE = Path(__file__).parent
+TYPES = {int: "N", float: "X", Path: "FILE"}
 COMMANDS_HEAD = """\
 # Commands
 
@@ -52,7 +53,8 @@ def metrics() -> str:
 
 
 def commands() -> str:
-    return COMMANDS_HEAD + "\n".join(section(name, one) for name, one in walked(get_command(app), ""))
+    cli.mount()
+    return COMMANDS_HEAD + "\n".join(section(name, one) for name, one in walked(get_command(cli.app), ""))
 
 
 def walked(group, before):
@@ -85,7 +87,7 @@ def usage_of(p) -> str:
 
 
 def option(p) -> str:
-    value = "" if getattr(p, "is_flag", False) else " " + (p.metavar or p.type.name.upper())
+    value = "" if getattr(p, "is_flag", False) else " " + (p.metavar or TYPES.get(p.type_descriptor.annotation, "TEXT"))
     return ", ".join(f"`{o}{value}`" for o in p.opts)
 
 

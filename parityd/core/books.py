@@ -42,6 +42,7 @@ from parityd.core.summary import ShelfSummary
 SIDE_FIELDS = {BACKTEST: B_FIELDS, LIVE: L_FIELDS}
 KEY = {BACKTEST: "bkey", LIVE: "lkey"}
 OTHER = {BACKTEST: LIVE, LIVE: BACKTEST}
+LONGEST_SLACK = 7 * 86_400 * 1_000_000_000
 Load = Callable[[str, int], Shelf | None]
 Part = tuple[Rows, list[str]]  # rows and their trade ids
 
@@ -53,6 +54,7 @@ class Cell(msgspec.Struct):
     idless: bool = False
     backtest: bool = False
     live: bool = False
+    slack: int = 0  # how far a time by which a row is paired lies from its trade time, at most (ns)
 
 
 class RunSpan(msgspec.Struct, frozen=True):
@@ -211,6 +213,7 @@ class Books:
             by_id = r["how"] == BY_ID
             cell.idless |= bool((((r["flags"] & B_ID) == 0) & b | ((r["flags"] & L_ID) == 0) & l).any())
             cell.backtest |= bool(b.any())
+            cell.slack = max(cell.slack, _slack(r[b | l]))
             cell.live |= bool(l.any())
             if not cell.ids_shared and bool(by_id.any()):
                 cell.ids_shared = True
@@ -356,6 +359,15 @@ class Books:
         return round((timeframe / 2 if timeframe else m.gap) * 1e9), round(m.tolerance * 1e9)
 
 
+def _slack(rows: Rows) -> int:
+    most = 0
+    for f in ("b_first", "l_dts", "l_sub", "l_first"):
+        known = rows[f] != NO_TS
+        if known.any():
+            most = max(most, int(np.abs(rows[f][known] - rows["t"][known]).max()))
+    return min(most, LONGEST_SLACK)
+
+
 def book_has_id(book: str, row: np.void) -> bool:
     return bool(int(row["flags"]) & (L_ID if book == LIVE else B_ID))
 
@@ -394,8 +406,11 @@ def add_side(book: str, row: np.void, new: np.void) -> None:
     decision_first = (had and not more) or (had == more)
     if more and not had and row["b_ts"] != NO_TS:
         decision_first = False
-    row["b_ts"] = (new["b_ts"] if had and not more and new["b_ts"] != NO_TS else _least(int(row["b_ts"]), int(new["b_ts"]))) if decision_first else (
-        row["b_ts"] if row["b_ts"] != NO_TS else new["b_ts"])
+    row["b_ts"] = (
+        (new["b_ts"] if had and not more and new["b_ts"] != NO_TS else _least(int(row["b_ts"]), int(new["b_ts"])))
+        if decision_first
+        else (row["b_ts"] if row["b_ts"] != NO_TS else new["b_ts"])
+    )
     row["b_sub"] = _least(int(row["b_sub"]), int(new["b_sub"]))
     if np.isnan(row["b_mark"]) or (had and not more and not np.isnan(new["b_mark"])):
         row["b_mark"] = new["b_mark"]

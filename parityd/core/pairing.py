@@ -9,12 +9,13 @@
 import numpy as np
 
 from parityd.core.attribution import with_parts
-from parityd.core.books import KEY, Books, one_side
+from parityd.core.books import KEY, LONGEST_SLACK, OTHER, Books, one_side
 from parityd.core.matching import Execution, Pair, pair_by_time
 from parityd.core.records import BACKTEST, LIVE, NO_TS
 from parityd.core.rows import AMBIGUOUS, B_ID, BY_DECISION, BY_FILL, BY_ID, HAS_PARTS, L_FIELDS, L_ID, PART, Rows, Shelf
 
 MOST = 20_000
+_QUANTITY = {BACKTEST: "b_q", LIVE: "l_q"}
 _HOW = {"decision": BY_DECISION, "fill": BY_FILL, "id": BY_ID}
 
 
@@ -25,41 +26,51 @@ def settle(books: Books) -> None:
             return
         touched, books.touched = books.touched, {}
         for (sym, side), times in touched.items():
-            for lo, hi in _spans(times, books.far_ns()):
-                _pair_cluster(books, sym, side, lo, hi)
+            if sym in books.cells:
+                for cluster in _clusters(books, sym, side, np.unique(np.array(times, np.int64))):
+                    _pair_cluster(books, sym, cluster)
         books.touched = {k: v for k, v in books.touched.items() if not set(v) <= set(touched.get(k, ()))}
 
 
-def _spans(times: list[int], far: int) -> list[tuple[int, int]]:
-    times = sorted(set(times))
-    out = [(times[0], times[0])]
-    for t in times[1:]:
-        if t - out[-1][1] <= 2 * far:
-            out[-1] = (out[-1][0], t)
-        else:
-            out.append((t, t))
-    return out
-
-
-def _gather(books: Books, sym: int, side: int, lo: int, hi: int) -> list[tuple[Shelf, int]]:
-    """The closed cluster around [lo, hi]: rows with an execution, as (shelf, place)."""
-    far = books.far_ns()
-    start, end = lo - far, hi + far
+def _clusters(books: Books, sym: int, side: int, times: np.ndarray) -> list[list[tuple[Shelf, int]]]:
+    """The closed clusters that the given (sorted) times touch: rows with an execution, as (shelf, place)."""
+    far, slack = books.far_ns(), books.cells[sym].slack
+    margin = far
     while True:
-        found: list[tuple[Shelf, int]] = []
-        low, high = start, end
-        for shelf, places in books.rows_between(start - 2 * far, end + 2 * far):
-            r = shelf.rows[places]
-            mine = (r["sym"] == sym) & (r["side"] == side) & ((r["b_q"] > 0) | (r["l_q"] > 0))
-            first, last = _extent(r)
-            mine &= (last >= start) & (first <= end)
-            for p in places[mine].tolist():
-                found.append((shelf, p))
-            if mine.any():
-                low, high = min(low, int(first[mine].min()) - far), max(high, int(last[mine].max()) + far)
-        if (low, high) == (start, end) or len(found) > MOST:
-            return found
-        start, end = low, high
+        low, high = int(times[0]) - margin, int(times[-1]) + margin
+        rows, first, last = _rows(books, sym, side, low - slack, high + slack)
+        out: list[list[tuple[Shelf, int]]] = []
+        open_ended = False
+        start = 0
+        reach_to = np.maximum.accumulate(last) + far if len(rows) else last
+        for k in range(1, len(rows) + 1):
+            if k < len(rows) and first[k] <= reach_to[k - 1]:
+                continue
+            begin, end = int(first[start]) - far, int(reach_to[k - 1])
+            if np.searchsorted(times, begin) < np.searchsorted(times, end, side="right"):
+                out.append(rows[start:k])
+                open_ended |= begin < low or end > high
+            start = k
+        if not open_ended or len(rows) > MOST or margin > LONGEST_SLACK:
+            return out
+        margin *= 4
+
+
+def _rows(books: Books, sym: int, side: int, low: int, high: int) -> tuple[list[tuple[Shelf, int]], np.ndarray, np.ndarray]:
+    """Rows of this symbol and side with trade time in [low, high], sorted by the earliest time by which they can be paired, with earliest and latest."""
+    found: list[tuple[Shelf, int]] = []
+    firsts, lasts = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    for shelf, places in books.rows_between(low, high):
+        r = shelf.rows[places]
+        mine = (r["sym"] == sym) & (r["side"] == side) & ((r["b_q"] > 0) | (r["l_q"] > 0))
+        if mine.any():
+            first, last = _extent(r[mine])
+            firsts.append(first)
+            lasts.append(last)
+            found += [(shelf, p) for p in places[mine].tolist()]
+    first, last = np.concatenate(firsts), np.concatenate(lasts)
+    order = np.argsort(first, kind="stable")
+    return [found[k] for k in order.tolist()], first[order], last[order]
 
 
 def _extent(r: Rows) -> tuple[np.ndarray, np.ndarray]:
@@ -74,13 +85,20 @@ def _execution(row: np.void, book: str) -> Execution:
     flags = int(row["flags"])
     if book == BACKTEST:
         decision = int(row["b_ts"]) if row["b_ts"] != NO_TS else int(row["b_sub"])
-        return Execution(key=int(row["bkey"]), decision=decision, first=int(row["b_first"]), quantity=float(row["b_q"] * row["alpha"]), has_id=bool(flags & B_ID))
+        return Execution(
+            key=int(row["bkey"]),
+            decision=decision,
+            first=int(row["b_first"]),
+            quantity=float(row["b_q"] * row["alpha"]),
+            has_id=bool(flags & B_ID),
+        )
     decision = int(row["l_dts"]) if row["l_dts"] != NO_TS else int(row["l_sub"])
-    return Execution(key=int(row["lkey"]), decision=decision, first=int(row["l_first"]), quantity=float(row["l_q"]), has_id=bool(flags & L_ID))
+    return Execution(
+        key=int(row["lkey"]), decision=decision, first=int(row["l_first"]), quantity=float(row["l_q"]), has_id=bool(flags & L_ID)
+    )
 
 
-def _pair_cluster(books: Books, sym: int, side: int, lo: int, hi: int) -> None:
-    rows = _gather(books, sym, side, lo, hi)
+def _pair_cluster(books: Books, sym: int, rows: list[tuple[Shelf, int]]) -> None:
     b: list[Execution] = []
     l: list[Execution] = []  # noqa: E741
     fixed: list[tuple[int, int]] = []
@@ -107,7 +125,9 @@ def _shape(row: np.void) -> tuple[int, int, int, bool]:
     return int(row["bkey"]), int(row["lkey"]), int(row["how"]), bool(int(row["flags"]) & AMBIGUOUS)
 
 
-def _write(books: Books, rows: list[tuple[Shelf, int]], home: dict[int, int], b: list[Execution], l: list[Execution], pairs: list[Pair]) -> None:  # noqa: E741
+def _write(
+    books: Books, rows: list[tuple[Shelf, int]], home: dict[int, int], b: list[Execution], l: list[Execution], pairs: list[Pair]
+) -> None:  # noqa: E741
     """Bring the rows of a cluster to the given pairs, touching only those that differ."""
     current = {k: _shape(shelf.view[place]) for k, (shelf, place) in enumerate(rows)}
     wanted: dict[int, Pair] = {}
@@ -127,7 +147,9 @@ def _write(books: Books, rows: list[tuple[Shelf, int]], home: dict[int, int], b:
     _put_back(books, sides, texts, b, l, [p for p in pairs if home[b[p.b].key] in stale])
 
 
-def _take_off(books: Books, rows: list[tuple[Shelf, int]], stale: set[int]) -> tuple[dict[tuple[str, int], np.void], dict[tuple[str, int], str]]:
+def _take_off(
+    books: Books, rows: list[tuple[Shelf, int]], stale: set[int]
+) -> tuple[dict[tuple[str, int], np.void], dict[tuple[str, int], str]]:
     sides: dict[tuple[str, int], np.void] = {}
     texts: dict[tuple[str, int], str] = {}
     for k in sorted(stale):
@@ -138,13 +160,21 @@ def _take_off(books: Books, rows: list[tuple[Shelf, int]], stale: set[int]) -> t
         books.mark(shelf.number)
         for book in (BACKTEST, LIVE):
             name = int(row[KEY[book]])
-            if name:
+            if name and (row[_QUANTITY[book]] > 0 or not row[_QUANTITY[OTHER[book]]] > 0):
+                # an order or decision of the same id that was never filled goes with its pair: its fills, should they come, join by the id
                 sides[book, name] = one_side(book, row)
                 texts[book, name] = text
     return sides, texts
 
 
-def _put_back(books: Books, sides: dict[tuple[str, int], np.void], texts: dict[tuple[str, int], str], b: list[Execution], l: list[Execution], pairs: list[Pair]) -> None:  # noqa: E741
+def _put_back(
+    books: Books,
+    sides: dict[tuple[str, int], np.void],
+    texts: dict[tuple[str, int], str],
+    b: list[Execution],
+    l: list[Execution],
+    pairs: list[Pair],
+) -> None:  # noqa: E741
     suspect = books.parameters.of(books.strategy).thresholds.suspect_bps
     touched, out, names = books.touched, [], []
     for p in pairs:

@@ -51,7 +51,7 @@ class Memory(msgspec.Struct):
     """The part of a strategy that is stored as one blob each turn: small, whatever the history."""
 
     pulses: dict[str, Pulse] = msgspec.field(default_factory=lambda: {LIVE: Pulse(), BACKTEST: Pulse()})
-    cells: dict[int, tuple[bool, bool, bool, bool]] = msgspec.field(default_factory=dict)
+    cells: dict[int, tuple[bool, bool, bool, bool, int]] = msgspec.field(default_factory=dict)
     runs: list[RunSpan] = msgspec.field(default_factory=list)
     opening: dict[int, list[int]] = msgspec.field(default_factory=dict)
     multi: dict[int, str] = msgspec.field(default_factory=dict)  # execution name -> trade id of trades with several decisions

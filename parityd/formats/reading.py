@@ -31,6 +31,8 @@ def _chosen(handle: BinaryIO, context: Context, closing: ExitStack) -> list[tupl
     found = parts(handle, context, TABLES, closing)
     for part in found:
         if not part.open().read(1):
+            if part.shape == "database" and part.tables and not {*part.tables} & {*TABLES}:
+                chosen.append((part, None))  # no row of it was asked for: that is no sign that it holds none
             continue
         numbered = replace(part, first=first)
         known = recognised(numbered, context)
@@ -40,7 +42,8 @@ def _chosen(handle: BinaryIO, context: Context, closing: ExitStack) -> list[tupl
         first += extent(numbered) if len(found) > 1 else 0
     if chosen and all(f is None for _, f in chosen):
         part = chosen[0][0]
-        raise Unreadable("unknown_format", f"of no known format: {part.name[:200]!r} begins with {part.open().read(60)!r}")
+        begins = f"has the tables {', '.join(part.tables)[:200]}" if part.shape == "database" else f"begins with {part.open().read(60)!r}"
+        raise Unreadable("unknown_format", f"of no known format: {part.name[:200]!r} {begins}")
     return chosen
 
 

@@ -78,7 +78,7 @@ def recognised(part: Part, context: Context) -> tuple[Part, Format | None]:
 
 def _candidates(context: Context) -> tuple[Format, ...]:
     pinned = context.source.format if context.source else None
-    if context.source and context.source.columns and pinned in (None, "csv", "mapped"):
+    if context.source and context.source.columns and pinned in (None, "csv", "mapped", "native"):
         return (BY_NAME["mapped"],)
     if pinned is None:
         return FORMATS

@@ -2,7 +2,8 @@
 
 1. A place is an offset and a digest of what lies before it (its beginning and its end, up to `WINDOW` bytes each): the file's name, inode and
    times say nothing. Where the digest no longer fits, the file was truncated or replaced and is read again from the start.
-2. A line counts once its newline is there; the rest waits for the next round.
+2. A line counts once its newline is there; the rest waits for the next round. One that is longer than `LONGEST` is handed out in pieces, so that
+   it is refused and not held for ever.
 3. The lines are handed out as bytes, behind the file's first line where the caller says that it is a header, so that any line format reads them.
 """
 
@@ -13,6 +14,7 @@ from typing import BinaryIO
 
 WINDOW = 64 << 10
 AT_ONCE = 64 << 20
+LONGEST = 64 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +24,16 @@ class Place:
     offset: int = 0
     digest: str = ""
     lines: int = 0
+
+
+def fits(handle: BinaryIO, place: Place) -> bool:
+    """Whether this log begins with what was read up to `place`."""
+    return not place.offset or (handle.seek(0, os.SEEK_END) >= place.offset and _digest(handle, place.offset) == place.digest)
+
+
+def place_at(handle: BinaryIO, offset: int, lines: int) -> Place:
+    """The place behind the first `offset` bytes."""
+    return Place(offset=offset, digest=_digest(handle, offset), lines=lines)
 
 
 def _digest(handle: BinaryIO, offset: int) -> str:
@@ -37,27 +49,26 @@ def appended(handle: BinaryIO, place: Place, *, header: bool = False, most: int 
 
     With `header` the first line of the file is put before lines from further down. Nothing new: (b"", the same place).
     """
-    size = handle.seek(0, os.SEEK_END)
-    if place.offset and (size < place.offset or _digest(handle, place.offset) != place.digest):
+    if not fits(handle, place):
         place = Place()
     data = _whole_lines(handle, place.offset, most)
     if not data:
         return b"", place
-    offset = place.offset + len(data)
-    now = Place(offset=offset, digest=_digest(handle, offset), lines=place.lines + data.count(b"\n"))
+    now = place_at(handle, place.offset + len(data), place.lines + data.count(b"\n"))
     return (_first_line(handle) + data if header and place.offset else data), now
 
 
 def _whole_lines(handle: BinaryIO, start: int, most: int) -> bytes:
     handle.seek(start)
-    data = handle.read(most)
+    data = bytearray(handle.read(most))
     end = data.rfind(b"\n")
-    while end < 0 and len(data) >= most and (more := handle.read(most)):
+    while end < 0 and most <= len(data) < LONGEST and (more := handle.read(most)):
+        at = more.find(b"\n")
+        end = -1 if at < 0 else len(data) + at
         data += more
-        end = data.find(b"\n")
-    return data[: end + 1]
+    return bytes(data if end < 0 and len(data) >= LONGEST else data[: end + 1])
 
 
 def _first_line(handle: BinaryIO) -> bytes:
     handle.seek(0)
-    return handle.readline()
+    return handle.readline(LONGEST)

@@ -26,6 +26,7 @@ from parityd.edges.files import FolderId, free_bytes
 from parityd.edges.publish import STEP_NS
 from parityd.edges.sdnotify import Notifier
 from parityd.edges.spool import Scan
+from parityd.edges.waiting import Key
 from parityd.edges.watch import watch
 from parityd.service import housekeeping
 from parityd.service.brain import TurnDone
@@ -82,7 +83,8 @@ class Daemon:
         self.beaten_ns = app.boottime()
         self.abandoned = False  # at the end a thread did not come back
         self.waiting = 0  # files in the spool
-        self.unread = 0  # those of them that nobody is still writing
+        self.unread = 0  # those of them that are neither being written nor read already
+        self.kept: set[Key] = set()  # read and counted, but the disk did not let them leave
         self.looked = False  # the last scan saw both inboxes, at a time when files may be read
         self.oldest_live: float | None = None
         self.outer: dict[str, str] = {}
@@ -166,6 +168,7 @@ class Daemon:
             for turn in await self._scan():
                 done = await self.do(partial(self._turn, turn))
                 self.tell(done)
+                self.kept = {r.waiting.key for r in done.reads if os.path.lexists(r.waiting.path)} if done.stuck else set()
                 moved = moved or bool(done.reads)
                 if self.app.boottime() - evaluated > 60_000_000_000:
                     evaluated = self.app.boottime()
@@ -211,7 +214,7 @@ class Daemon:
             if book == LIVE:
                 self.oldest_live = age
         self.waiting = sum(s.count for s in found.values())
-        self.unread = sum(max(0, s.count - len(s.left) - len(s.refused)) for s in found.values())
+        self.unread = sum(s.count - len(s.left) - len(s.refused) - sum(w.key in self.kept for w in s.ready) for s in found.values())
         free = free_bytes(self.settings.data_dir)
         self.desk.free = free  # type: ignore[attr-defined]
         self.metrics.free(free)
@@ -285,7 +288,7 @@ class Daemon:
         self.tell(await self.do(self.brain.check))
         self.checked_ns = self.app.boottime()
         self.started = True
-        self.app.publisher.wake()
+        await self.do(self.app.publisher.renew)
         self.desk.reasons = self.withheld()
         self.tell(TurnDone())
         self.notifier.status(f"{len(self.brain.v.m.strategies)} strategies")
@@ -442,6 +445,11 @@ class Daemon:
                 )
         if done.failed:
             self.log.error("store.failed", error=done.failed)
+        if done.reads:
+            self.outer.pop("spool", None)
+        if done.stuck:
+            self.outer["spool"] = f"files cannot leave it: {done.stuck}"
+            self.log.error("file.stuck", error=done.stuck)
         if done.audit:
             self.metrics.audited(done.audit)
         self._log_changes(done)

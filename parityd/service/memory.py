@@ -88,7 +88,7 @@ def gather(v: Verdicts, saved_names: int) -> Commit:
             if entry is not None:
                 c.ledgers.append((s.name, sym, number, _pack(entry)))
         s.ledger.changed.clear()
-        s.memory.cells = {k: (x.ids_shared, x.idless, x.backtest, x.live) for k, x in s.books.cells.items()}
+        s.memory.cells = {k: (x.ids_shared, x.idless, x.backtest, x.live, x.slack) for k, x in s.books.cells.items()}
         s.memory.opening = s.ledger.opening
         blob = _pack(s.memory)
         if v.saved.get(s.name) != blob:

@@ -80,16 +80,23 @@ def folders(data_dir: Path) -> list[Made]:
 def _inbox(path: Path, group: str) -> list[Made]:
     fresh = not path.is_dir()
     ensure_folder(path, OWN_MODE)
+    if _given(path, group, INBOX_MODE):
+        if path.parent.name == "spool":  # its writers must get through it
+            _given(path.parent, group, OWN_MODE)
+        return [Made(path, f"inbox of group {group}, mode {INBOX_MODE:04o}")]
+    return [Made(path, f"inbox, mode {OWN_MODE:04o}")] if fresh else []
+
+
+def _given(path: Path, group: str, mode: int) -> bool:
+    """Give a folder to a group, where that exists and this user may; False where nothing was changed."""
     with contextlib.suppress(KeyError):
         gid = grp.getgrnam(group).gr_gid
         facts = os.stat(path)
-        if facts.st_gid == gid and facts.st_mode & 0o7777 == INBOX_MODE:
-            return []
-        if os.geteuid() == 0 or gid in (os.getegid(), *os.getgroups()):
+        if (facts.st_gid, facts.st_mode & 0o7777) != (gid, mode) and (os.geteuid() == 0 or gid in (os.getegid(), *os.getgroups())):
             os.chown(path, -1, gid)
-            os.chmod(path, INBOX_MODE)
-            return [Made(path, f"inbox of group {group}, mode {INBOX_MODE:04o}")]
-    return [Made(path, f"inbox, mode {OWN_MODE:04o}")] if fresh else []
+            os.chmod(path, mode)
+            return True
+    return False
 
 
 def request(settings: Settings, sign: Path | None, operator: str, reason: str) -> Asked:

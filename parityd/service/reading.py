@@ -3,10 +3,12 @@
 1. A file is read whole or not at all: what cannot be read as a whole is an `Unreadable` beside it, and nothing of it counts.
 2. A file that changed while it was read is left for the next scan.
 3. The bytes are hashed first, so that a file that is known already is not decoded again.
+4. A file that a tailed or polled source put into the spool is named after it (`piece_name`), and is read as that source says.
 """
 
 import hashlib
 import io
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -17,9 +19,11 @@ from parityd.core.intake import FileBatch
 from parityd.core.records import NO_TS, Line, Refusal
 from parityd.edges.spool import Spool
 from parityd.edges.waiting import Unopened, Waiting, unchanged
-from parityd.formats import Context, Limits, Source, Unreadable, identify, read, texts
+from parityd.formats import Context, Limits, Source, Unreadable, read, texts
+from parityd.service.told import Told
 
 IN_MEMORY = 8 << 20
+PIECE = re.compile(r"(?P<source>[^~]+)~(?:(?P<format>[a-z_]+)~)?\d{19}-[0-9a-f]{12}", re.ASCII)
 
 
 @dataclass(slots=True)
@@ -38,6 +42,20 @@ class Read:
     first_ts: int = NO_TS
     last_ts: int = NO_TS
     strategies: list[str] = field(default_factory=list)
+    states: dict[str, bytes] = field(default_factory=dict)  # to be kept in the transaction that keeps the records
+
+
+def piece_name(source: str, number: int, sha256: str, suffix: str, known: str = "") -> str:
+    """The name of a file that a source puts into the spool: `number` orders its files, `known` is the format that its log was found to have."""
+    return f"{source}~{known + '~' if known else ''}{number:019d}-{sha256[:12]}{suffix}"
+
+
+def as_source(name: str, s: Any, known: str | None = None) -> Source:
+    """`[sources.<name>]` as formats see it."""
+    return Source(
+        name=name, format=s.format or known, strategy=s.strategy, timezone=s.timezone,
+        columns=dict(s.columns) if s.columns else None, timeframe=None,
+    )  # fmt: skip
 
 
 class Reader:
@@ -48,11 +66,16 @@ class Reader:
         self.limits = limits
         self.sources = sources
         self.future_ns = future_ns
+        self.told = Told(lambda _key: None)
 
     def source_of(self, w: Waiting) -> tuple[str, Source | None]:
-        """The `[sources.*]` entry whose book and path fit, else the book itself as the source's name."""
+        """The `[sources.*]` entry that the file is named after, or whose book and path fit; else the book itself as the source's name."""
+        piece = PIECE.match(w.name)
+        own = self.sources.get(piece["source"]) if piece else None
+        if piece and own is not None and own.book in (None, w.book):
+            return piece["source"], as_source(piece["source"], own, piece["format"])
         for name, s in self.sources.items():
-            if s.book not in (None, w.book):
+            if s.book not in (None, w.book) or getattr(s, "mode", "drop") != "drop":
                 continue
             pattern = str(s.path) if s.path is not None else ""
             if (
@@ -61,10 +84,7 @@ class Reader:
                 or fnmatchcase(str(w.path), f"*/{pattern}")
                 or pattern.rstrip("/").endswith(f"spool/{w.book}")
             ):
-                return name, Source(
-                    name=name, format=s.format, strategy=s.strategy, timezone=s.timezone,
-                    columns=dict(s.columns) if s.columns else None, timeframe=None,
-                )  # fmt: skip
+                return name, as_source(name, s)
         return w.book, None
 
     def read(self, w: Waiting, now: int, is_known: Callable[[str, str], bool], oldest: int) -> Read:
@@ -95,11 +115,10 @@ class Reader:
             return out
         out.source, source = self.source_of(w)
         bounds = Bounds(latest=now + self.future_ns, oldest=oldest)
-        context = Context(book=w.book, name=w.name, bounds=bounds, limits=self.limits, source=source)
+        told = self.told.of(w.book, out.source) if self.keeps(w.name) else None
+        context = Context(book=w.book, name=w.name, bounds=bounds, limits=self.limits, source=source, told=told)
         try:
-            blocks = list(read(data, context))
-            data.seek(0)
-            out.format = identify(data, context)
+            blocks = list(read(data, context, lambda name: setattr(out, "format", name)))
         except Unreadable as e:
             out.unreadable = e
             return out
@@ -107,7 +126,14 @@ class Reader:
             out.later = "it changed while it was read"
             return out
         out.batch = _batch(w, out, blocks)
+        if told is not None:
+            out.states = self.told.keep(w.book, out.source, told, out.batch.fills.fill_id if out.batch.fills is not None else ())
         return out
+
+    def keeps(self, name: str) -> bool:
+        """Whether what is told of orders is remembered beyond the file: of sources that are read again and again."""
+        piece = PIECE.match(name)
+        return piece is not None and getattr(self.sources.get(piece["source"]), "mode", "drop") != "drop"
 
     def raw_texts(self, w: Waiting, lines: list[int], now: int) -> dict[int, str]:
         """The text of given lines once more, for refusals that were decided after decoding."""

@@ -95,7 +95,7 @@ def refused(tmp_path_factory: pytest.TempPathFactory) -> Box:
         {**good, "price": "NaN"}, {**good, "price": "1e999"}, {**good, "ts": "2026-01-01T00:00:00"}, {**good, "strategy": "-no"}, {**good, "strategy": "n" * 65},
         {**good, "extra": deep}, b"[1, 2]", b'"text"', {**good, "side": "long"}, {**good, "quantity": True}, {**good, "price": None}, {**good, "price": -3},
         b'{"kind": "fill", "kind": "mark"}', {"no": "kind"}, {**good, "fill_id": ""}, {**good, "liquidity": "both"}, {**good, "price": [1]}, {**good, "ts": -5},
-        {**good, "fill_id": "last"},
+        {**good, "fill_id": "last", "trade_id": "2"},
     ]  # fmt: skip
     raw = b"".join(x + b"\n" if isinstance(x, bytes) else lines([x]) for x in bad)
     box.put("live", "mixed.jsonl", raw)
@@ -149,7 +149,7 @@ def test_what_cannot_be_read_at_all_is_set_aside_with_its_reason(refused: Box) -
 WHOLE = {
     "link.jsonl": "unreadable_file", "pipe.jsonl": "unreadable_file", "first.jsonl": "unreadable_file", "second.jsonl": "unreadable_file",
     "torn.jsonl.gz": "unreadable_file", "no.parquet": "unreadable_file", "no.zip": "unreadable_file", "no.sqlite": "unreadable_file", "what.bin": "unknown_format",
-    "bomb.jsonl.gz": "unreadable_file", "large.jsonl": "unreadable_file", "no.json": "unreadable_file", "no.xyz": "unknown_format", "no.csv": "unknown_format",
+    "bomb.jsonl.gz": "too_long", "large.jsonl": "too_long", "no.json": "unreadable_file", "no.xyz": "unknown_format", "no.csv": "unknown_format",
     "no.jsonl.zst": "unreadable_file",
 }  # fmt: skip
 
@@ -206,7 +206,8 @@ columns = { ts = "Time", price = "Px", quantity = "Qty", side = "Way", fill_id =
 """
     box = Box(tmp_path, config)
     box.put("live", "desk-1.csv", f"Type,Time,Name,Way,Qty,Px,Id\nfill,{DAY0}T07:30:00,BTC/USD,buy,2,101.5,x1\n".encode())
-    box.drop("backtest", decision("pinned", None, at(7, 30, 20) + timedelta(hours=5), quantity=2))
+    box.drop("backtest", decision("pinned", None, at(7, 30, 20) + timedelta(hours=5), quantity=2), heartbeat("pinned", at(22)))
+    box.drop("live", heartbeat("pinned", at(22)))
     document = box.check(at(23))
     assert box.set_aside() == {} and box.refused() == []
     assert document["strategies"]["pinned"]["trades"]["matched"] == 1, "Eastern Standard Time is five hours behind"
@@ -216,6 +217,7 @@ def test_a_sqlite_file_that_is_nobodys_format_is_set_aside(tmp_path: Path) -> No
     box = Box(tmp_path)
     db = sqlite3.connect(box.root / "x.sqlite")
     db.execute("CREATE TABLE t (a)")
+    db.execute("INSERT INTO t VALUES (1)")
     db.commit()
     db.close()
     box.put("live", "x.sqlite", (box.root / "x.sqlite").read_bytes())

@@ -75,9 +75,8 @@ class Daemon:
         return [path.read_text() for path in (self.data / "rejected").rglob("*") if path.is_file()]
 
     def __enter__(self):
-        self.process = subprocess.Popen(
-            self.command("run"), stdout=self.log.open("w"), stderr=subprocess.STDOUT, env=os.environ | PYTHONPATH
-        )
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(self.command("run"), stdout=log, stderr=log, env=os.environ | PYTHONPATH)
         try:
             self.until(lambda: "service.ready" in self.told())
         except BaseException:

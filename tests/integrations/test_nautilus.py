@@ -3,7 +3,6 @@
 import json
 
 import pytest
-
 from integrations.engines import Daemon, interpreter, run
 
 pytestmark = pytest.mark.integrations
