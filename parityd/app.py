@@ -29,6 +29,7 @@ from parityd.service.inherit import inherit
 from parityd.service.ops_rights import demand
 from parityd.service.ops_state import past_of_files
 from parityd.service.reading import Reader
+from parityd.service.told import Told
 from parityd.service.workplace import App, drain, export_audit
 from parityd.settings import Settings
 from parityd.store import Store, StoreBroken, StoreUnavailable, set_aside
@@ -98,6 +99,7 @@ def built(
             Limits(line=limits.line, file=limits.file, expanded=limits.expanded, nesting=limits.nesting, members=limits.members, child_memory=limits.decoder_memory),
             settings.sources, round(limits.future * 1e9),
         )  # fmt: skip
+        reader.told = Told(store.state)
         boot_id = clock.boot_id()
         brain = Brain(settings, store, spool, reader, evaluation or wall, boottime, boot_id)
         brain.wall = wall

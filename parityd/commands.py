@@ -12,6 +12,7 @@ from parityd.edges import clock
 from parityd.edges.audit import Tail, verify
 from parityd.edges.lock import LockedError, holder
 from parityd.problem import Problem
+from parityd.service.sources import Sources
 from parityd.settings import Settings
 from parityd.store.connect import open_reader
 from parityd.store.reads import Reads
@@ -21,7 +22,7 @@ def check(settings: Settings, at: int | None) -> dict[str, Any]:
     """Drain, evaluate as of `at`, publish once at the wall clock; the content of parity_action.json."""
     with built(settings, command="check") as app:
         b = app.brain
-        drain(app, at=at)
+        _bring(app, at)
         _operators(app)
         done = b.check(now=at, no_better=at is not None)
         if done.failed:
@@ -29,6 +30,16 @@ def check(settings: Settings, at: int | None) -> dict[str, Any]:
         b.reporter.write()
         export_audit(app)
         return app.publisher.action
+
+
+def _bring(app: App, at: int | None) -> None:
+    """What lies in the sources and in the spool, to its end."""
+    sources, idle = Sources(app), 0
+    while idle < 2:
+        got = sources.once()
+        drain(app, at=at)
+        idle = 2 if not got.more else 0 if got.bytes else idle + 1
+    app.brain.facts_of = lambda: Facts(degraded=tuple(f"{k}: {v}" for k, v in sorted(sources.degraded.items())))
 
 
 def _operators(app: App) -> None:

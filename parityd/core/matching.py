@@ -149,9 +149,9 @@ def pair_by_time(b: Sequence[Execution], l: Sequence[Execution], *, gap: int, to
     used_b = {i for i, _ in fixed}
     used_l = {j for _, j in fixed}
     for step, clock, allowed in (("decision", _decision, may), ("fill", _first, unlike)):
-        tb = sorted((clock(e), e.key, i) for i, e in enumerate(b) if i not in used_b and clock(e) != NO_TS)
-        tl = sorted((clock(e), e.key, j) for j, e in enumerate(l) if j not in used_l and clock(e) != NO_TS)
-        for i, j in align([(t, i) for t, _, i in tb], [(t, j) for t, _, j in tl], gap, tolerance, allowed):
+        tb = sorted((clock(e), e.first, e.key, i) for i, e in enumerate(b) if i not in used_b and clock(e) != NO_TS)
+        tl = sorted((clock(e), e.first, e.key, j) for j, e in enumerate(l) if j not in used_l and clock(e) != NO_TS)
+        for i, j in align([(t, i) for t, _, _, i in tb], [(t, j) for t, _, _, j in tl], gap, tolerance, allowed):
             distance = abs(clock(b[i]) - clock(l[j]))
             pairs.append(Pair(b=i, l=j, how=step, distance=distance))
             used_b.add(i)

@@ -27,7 +27,8 @@ _PIECE = 1 << 20
 
 def _chosen(handle: BinaryIO, context: Context, closing: ExitStack) -> list[tuple[Part, Format | None]]:
     """The parts that hold anything, numbered, each with its format; None for a member that no format knows."""
-    first, chosen = 1, []
+    first = 1
+    chosen: list[tuple[Part, Format | None]] = []
     found = parts(handle, context, TABLES, closing)
     for part in found:
         if not part.open().read(1):

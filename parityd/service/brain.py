@@ -199,6 +199,8 @@ class Brain:
         now = self.now() if now is None else now
         done = TurnDone(reads=reads)
         self.note_issued()
+        if self.reader is not None:  # a replay has none
+            self.reader.told.turned()
         unique = self._unrepeated([r for r in reads if r.batch is not None])
         try:
             applied = self.v.m.apply([r.batch for r in unique if r.batch is not None], now)
@@ -222,6 +224,8 @@ class Brain:
             _rejected_entry(r, now) for r in reads if r.unreadable is not None and r.sha256 and not self.is_known(r.waiting.book, r.sha256)
         ]
         c.audit += _refusal_lines(reads, done.counted, now)
+        for r in unique:
+            c.states.update(r.states)
         if not self._commit(c, done):
             for path in made:
                 with suppress(OSError):
@@ -477,6 +481,7 @@ class Brain:
     def reconfigure(self, settings: Settings) -> None:
         """A new configuration: the same state, judged by it from now on; nothing in force is cleared."""
         self.settings, self.parameters = settings, parameters_of(settings)
+        self.reader.sources = settings.sources
         self.reload()
         self.refresh_basis()
         self.note("config.changed", "operator", None, {})

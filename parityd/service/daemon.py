@@ -35,6 +35,7 @@ from parityd.service.notices import Notices
 from parityd.service.operators import Watch
 from parityd.service.ops_notes import take as take_notes
 from parityd.service.schedule import Schedule
+from parityd.service.sources import Sources
 from parityd.service.views import DeskView
 from parityd.service.workplace import App, export_audit, set_aside, suspects, take
 from parityd.settings import Settings, SettingsError, load, reload_differences
@@ -91,6 +92,7 @@ class Daemon:
         self.told = 0
         self.port: tuple[str, int] | None = None
         self.notices = Notices(app, self.do, log, self.outer)
+        self.sources = Sources(app, log, self.outer, self.bell.set)
         app.publisher.withheld = self.withheld
         self.brain.facts_of = self.facts
         app.publisher.told.append(lambda _before, _entries, head: self.metrics.published(head.issued_ns))
@@ -165,6 +167,7 @@ class Daemon:
         evaluated = self.app.boottime()
         while True:
             moved = False
+            all_there = self.sources.looked  # asked before the scan: what they brought by then is seen by it
             for turn in await self._scan():
                 done = await self.do(partial(self._turn, turn))
                 self.tell(done)
@@ -182,7 +185,7 @@ class Daemon:
                 if self.brain.touched:
                     self.tell(await self.do(self._evaluate))
                 evaluated = self.app.boottime()
-                if not self.started:
+                if not self.started and all_there:
                     await self._start()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self.bell.wait(), SCAN_SECONDS)
@@ -575,6 +578,7 @@ class Daemon:
                 make += [("http", self.outer_task("http", self.http)), ("watch", self.outer_task("watch", self.watching))]
                 make.append(("housekeeping", self.outer_task("housekeeping", self.housekeeping)))
                 make.append(("notices", self.outer_task("notify", self.notices.run)))
+                make.append(("sources", self.outer_task("sources", self.sources.run)))
                 if self.scheduled:
                     make.append(("schedule", self.outer_task("schedule", self.schedule)))
                 tasks += [tg.create_task(coro, name=name) for name, coro in make]

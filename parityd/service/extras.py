@@ -10,6 +10,7 @@ import numpy as np
 from parityd.core.assessing import rates
 from parityd.core.columns import FillColumns
 from parityd.core.day_series import day_series
+from parityd.core.executions import fill_executions
 from parityd.core.instants import DAY_NS, day_start
 from parityd.core.live_fills import live_fills, no_fills, outcomes
 from parityd.core.markouts import markouts
@@ -31,7 +32,35 @@ def day_extras(m: Monitor, store: Store, day: str, now: int, parity: dict[str, d
     start = day_start(day)
     end = start + DAY_NS - 1
     fills, lines = _records(m, store, start, end)
-    return {name: _one(m, s, start, end, now, fills.get(name), lines.get(name, []), parity.get(name, {})) for name, s in m.strategies.items()}
+    unpriced = _unpriced(m, store, start, end)
+    return {
+        name: {**_one(m, s, start, end, now, fills.get(name), lines.get(name, []), parity.get(name, {})), "unpriced": unpriced.get(name, {})}
+        for name, s in m.strategies.items()
+    }
+
+
+def _unpriced(m: Monitor, store: Store, start: int, end: int) -> dict[str, dict[str, dict[str, float]]]:
+    """By strategy and currency: number and sum of the fees of the day's fills that no mark could value."""
+    out: dict[str, dict[str, dict[str, float]]] = {}
+    for file, own, _, _ in store.records(None, start, end):
+        if own is None or not any(own.fee_currency):
+            continue
+        whose = list(zip(own.strategy, own.symbol, own.fee_currency, strict=True))
+        strange = {one for one in set(whose) if one[2] and one[0] in m.strategies and one[2] not in _of_pair(m, file.book, one[0], one[1])}
+        mask = np.fromiter((one in strange for one in whose), np.bool_, len(whose)) & (own.ts >= start) & (own.ts <= end) & ~own.shadow
+        for i in np.flatnonzero(mask & (np.nan_to_num(own.fee) != 0)).tolist():
+            one = own.take(np.array([i]))
+            if own.key[i] in m.strategies[own.strategy[i]].memory.busted or fill_executions(file.book, one, m.instruments, m.fee_price).postings.fee_known[0]:
+                continue
+            said = out.setdefault(own.strategy[i], {}).setdefault(own.fee_currency[i], {"fees": 0, "amount": 0.0})
+            said["fees"] += 1
+            said["amount"] += float(own.fee[i])
+    return out
+
+
+def _of_pair(m: Monitor, book: str, strategy: str, symbol: str) -> tuple[str, str]:
+    pair = m.instruments.pair(book, strategy, symbol)
+    return pair.base, pair.quote
 
 
 def _records(m: Monitor, store: Store, start: int, end: int) -> tuple[dict[str, list[FillColumns] | None], dict[str, list[Line]]]:

@@ -145,9 +145,7 @@ def told(blocks: Iterable[Block]) -> str:
     words: list[U64] = []
     texts: list[bytes] = []
     for b in blocks:
-        for c in (b.decisions, b.fills):
-            if c is not None and len(c):
-                words.append(c.content)
+        words += [c.content for c in (b.decisions, b.fills) if c is not None]
         texts += [msgspec.json.encode(line.record) for line in b.rare]
         texts += [f"{r.code} {r.reason} {r.raw}".encode("utf-8", "backslashreplace") for r in b.refusals]
     if words:

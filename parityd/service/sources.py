@@ -77,7 +77,9 @@ class Tap:
 class Sources:
     """All of them. `degraded` is the daemon's; `changed` is called on the loop when something was put into the spool or the first look is over."""
 
-    def __init__(self, app: App, log: Any = None, degraded: dict[str, str] | None = None, changed: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, app: App, log: Any = None, degraded: dict[str, str] | None = None, changed: Callable[[], None] = lambda: None
+    ) -> None:
         self.app, self.log, self.changed = app, log, changed
         self.degraded = degraded if degraded is not None else {}
         self.taps: dict[str, Tap] = {}
@@ -114,14 +116,15 @@ class Sources:
         begun = self.begun.get(name, 0)
         return bool(begun) and self.app.boottime() - begun > after
 
-    def once(self) -> bool:
-        """A round of each, here and now; whether there is more to take."""
-        more = False
+    def once(self) -> Round:
+        """A round of each, here and now: how much it brought, whether there is more."""
+        all_ = Round()
         for name in self.names:
-            tap = self.tap(name)
-            if tap is not None:
-                more = self._tell(name, tap.round()) or more
-        return more
+            if (tap := self.tap(name)) is not None:
+                got = tap.round()
+                all_.bytes += got.bytes
+                all_.more = self._tell(name, got) or all_.more
+        return all_
 
     def _tell(self, name: str, got: Round) -> bool:
         part = f"source {name}"

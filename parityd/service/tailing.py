@@ -132,7 +132,9 @@ class Tail:
             if self.quiet.get(sibling) == key_of(facts):
                 continue
             with opened(sibling) as handle:
-                place = max((p for p in self.d.former if p.offset <= facts.st_size and fits(handle, p)), key=lambda p: p.offset, default=None)
+                place = max(
+                    (p for p in self.d.former if p.offset <= facts.st_size and fits(handle, p)), key=lambda p: p.offset, default=None
+                )
                 done = place is None or self._take(sibling, "", handle, place, out)
             if done and self.now() - facts.st_mtime_ns > SETTLED_NS:
                 self.quiet[sibling] = key_of(facts)
@@ -185,4 +187,3 @@ def _neighbours(around: set[tuple[str, str]], paths: list[str]) -> list[tuple[st
                 if entry.name.startswith(stems) and path not in paths and suffixes(entry.name)[1] not in SUFFIXES and entry.is_file():
                     found[path] = entry.stat()
     return sorted(found.items(), key=lambda x: (x[1].st_mtime_ns, x[0]))
-

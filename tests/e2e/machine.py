@@ -4,6 +4,7 @@
 2. `prepare` runs a command before the boot, with the host's network; `run` runs one in the booted machine.
 """
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -61,7 +62,11 @@ class Machine:
     def prepare(self, *command):
         """A command in it before it is booted; the checkout and the environment of the tests are where they are."""
         binds = {f"--bind-ro={path}" for path in (ROOT, Path(sys.prefix), Path(sys.base_prefix)) if not path.is_relative_to("/usr")}
-        passed = {f"--setenv={k}={v}" for k, v in os.environ.items() if k.startswith(("PIP_", "SSL_", "REQUESTS_")) or k.lower().endswith("_proxy")}
+        passed = {
+            f"--setenv={k}={v}"
+            for k, v in os.environ.items()
+            if k.startswith(("PIP_", "SSL_", "REQUESTS_")) or k.lower().endswith("_proxy")
+        }
         options = ["-q", "--register=no", "--keep-unit", "--pipe", *sorted(binds), *sorted(passed)]
         return outside("systemd-nspawn", "-D", str(self.root), *options, "--", *command)
 
@@ -69,7 +74,10 @@ class Machine:
         log = (self.scratch / "console").open("wb")
         options = ["--register=no", "--keep-unit", "--private-network", "--boot", "-M", f"parityd-{os.getpid()}"]
         self._nspawn = subprocess.Popen(
-            ["systemd-nspawn", "-D", str(self.root), *options, "--", "--unit=tests.target"], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            ["systemd-nspawn", "-D", str(self.root), *options, "--", "--unit=tests.target"],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
         )
         log.close()
         children = Path(f"/proc/{self._nspawn.pid}/task/{self._nspawn.pid}/children")
@@ -96,11 +104,14 @@ class Machine:
         return self.run("journalctl", "--no-pager", "-o", "cat", "-u", unit).stdout
 
     def until(self, what, seconds, why):
+        """Wait until `what()` is true and return it; a file that is not there yet is no error."""
         end = time.monotonic() + seconds
-        while not (found := what()):
+        while True:
+            with contextlib.suppress(FileNotFoundError):
+                if found := what():
+                    return found
             assert time.monotonic() < end, f"not within {seconds} s: {why}\n{self._said()}"
             time.sleep(0.1)
-        return found
 
     def _said(self):
         console = self.scratch / "console"

@@ -69,7 +69,7 @@ def read_while_published(folder: Path, times: int) -> tuple[int, int]:
 
 
 def test_case_30_readers_never_see_a_torn_file_or_a_falling_sequence(tmp_path: Path) -> None:
-    published, reads = read_while_published(tmp_path / "actions", int(os.environ.get("FAULTS_PUBLICATIONS", "1500")))
+    published, reads = read_while_published(tmp_path / "actions", int(os.environ.get("FAULTS_PUBLICATIONS", "1100")))
     assert published > 1000
     assert reads > 100
 
@@ -141,8 +141,9 @@ def test_until_the_files_found_are_judged_only_stops_are_told_and_they_prolong_n
             box.drop(book, part)
         box.drop(book, [over()])
     old = box.override()
+    box.errors.unlink()
     box.start(shim="slow_turns")
-    box.until(lambda: "service.started" in box.log(), 10)
+    box.until(lambda: "file.ingested" in box.log(), 15)
     assert box.override() == old
     (box.data / "overrides/HALT.a").touch()
     new = box.until(lambda: (o := box.override())["strategies"]["a"]["action"] == "EMERGENCY_STOP" and o, 2, "the stop is told during the backlog")
