@@ -10,6 +10,8 @@
 Source: Perold (1988), "The implementation shortfall: paper versus reality", with the backtest as the paper portfolio.
 """
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,7 +25,7 @@ MODELLED, DATA, TIMING, SPREAD, IMPACT = range(5)
 def _links(present: int) -> list[tuple[int, int, list[int]]]:
     """The chain p_b m_b m_l a t p_l with some of the four inner nodes missing -> (from node, to node, links merged)."""
     nodes = [0, *(k for k in range(1, 5) if present >> (k - 1) & 1), 5]
-    return [(a, b, list(range(a, b))) for a, b in zip(nodes, nodes[1:], strict=False)]
+    return [(a, b, list(range(a, b))) for a, b in pairwise(nodes)]
 
 
 def components(s: F64, q: F64, nodes: list[F64]) -> tuple[F64, F64, F64, F64, NDArray[np.bool_], NDArray[np.bool_]]:

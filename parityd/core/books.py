@@ -314,7 +314,7 @@ class Books:
 
     def remove(self, shelf: Shelf, place: int) -> np.void:
         """Take a row off its shelf; its parts are freed."""
-        row = shelf.view[place].copy()
+        row: np.void = shelf.view[place].copy()
         if int(row["flags"]) & HAS_PARTS:
             self._free_parts(row)
         shelf.kill(place)

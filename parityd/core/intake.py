@@ -124,7 +124,7 @@ def _admit(
     columns: list[tuple[str, DecisionColumns | FillColumns]], rare: list[Line], state: NDArray[np.int8], strategies: Callable[[str], bool], out: Counted
 ) -> NDArray[np.bool_]:
     """Which records are new and of a strategy that may come in."""
-    new = state == NEW
+    new: NDArray[np.bool_] = state == NEW
     names = {s for _, c in columns for s in dict.fromkeys(c.strategy)} | {getattr(line.record, "strategy", "") for line in rare} - {""}
     closed = {s for s in sorted(names) if not strategies(s)}
     if not closed:

@@ -90,7 +90,7 @@ def _banded(a: Times, b: Times, gap: int, far: int, may: Callable[[int, int], bo
     lo, hi = [0], [len(b) if not a else bisect_right(times, a[0][0] + far)]
     rows: list[list[int]] = [[gap * j for j in range(hi[0] + 1)]]
     moves: list[list[int]] = [[1] * (hi[0] + 1)]  # 0 pair, 1 skip b, 2 skip a
-    for i, (t, place) in enumerate(a, 1):
+    for t, place in a:
         low = max(lo[-1], bisect_left(times, t - far))
         high = max(hi[-1], bisect_right(times, t + far))
         before, base, top = rows[-1], lo[-1], hi[-1]
@@ -228,6 +228,6 @@ def _join_leftovers(
 
 
 def _apart(e: Execution, other: Execution) -> int:
-    if e.decision != NO_TS and other.decision != NO_TS:
+    if NO_TS not in (e.decision, other.decision):
         return abs(e.decision - other.decision)
     return abs(e.first - other.first)

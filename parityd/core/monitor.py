@@ -7,7 +7,7 @@
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from parityd.core import allowed, observed, pairing, shadow
 from parityd.core.books import Part, RunSpan
 from parityd.core.columns import DecisionColumns, FillColumns
-from parityd.core.executions import Executions, decision_executions, fill_executions, order_names
+from parityd.core.executions import Executions, Postings, decision_executions, fill_executions, order_names
 from parityd.core.index import Known, Places
 from parityd.core.instants import parse_time
 from parityd.core.intake import Counted, FileBatch, take
@@ -244,11 +244,8 @@ class Monitor:
             keep_rows = ~self.superseded(e, e.which, at, created)
             posted = self._posting_runs(e, created)
             keep_posts = ~self.superseded(e, e.postings.pair, e.postings.ts, posted)
-        p = e.postings
-        which = np.flatnonzero(keep_posts)
-        p.pair, p.ts, p.quantity, p.price, p.fee, p.held, p.fee_known = (
-            v[which] for v in (p.pair, p.ts, p.quantity, p.price, p.fee, p.held, p.fee_known)
-        )
+        if not keep_posts.all():
+            e.postings = _chosen(e.postings, keep_posts)
         self._post(book, e, syms)
         rows = np.flatnonzero(keep_rows)
         e.rows, e.texts, e.which, e.lead = e.rows[rows], [e.texts[i] for i in rows.tolist()], e.which[rows], e.lead[rows]
@@ -406,10 +403,8 @@ class Monitor:
         self._see(LIVE, c.strategy, c.ts, out)
 
 
-def _chosen(p: object, w: NDArray[np.bool_]) -> object:
-    from dataclasses import fields, replace
-
-    return replace(p, **{f.name: getattr(p, f.name)[w] for f in fields(p)})  # type: ignore[type-var,arg-type]
+def _chosen(p: Postings, w: NDArray[np.bool_]) -> Postings:
+    return replace(p, **{f.name: getattr(p, f.name)[w] for f in fields(p)})
 
 
 def _joined(parts: list[Part]) -> Part:

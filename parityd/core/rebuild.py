@@ -174,7 +174,7 @@ def _submissions(m: Monitor, s: Strategy, book: str, lines: list[Line]) -> dict[
 
 def _compose(name: int, found: dict[str, tuple[Rows, Executions | None]], submitted: dict[str, dict[int, int]]) -> Rows:
     """Rows of one trade: the n-th executions of both books side by side."""
-    sides: dict[str, dict[int, np.void]] = {book: _executions(book, name, found, submitted) for book in BOOKS}
+    sides: dict[str, dict[int, np.void]] = {book: _executions(book, found, submitted) for book in BOOKS}
     out: list[np.void] = []
     for k in sorted({*sides[BACKTEST], *sides[LIVE]}):
         row = blank(1)[0]
@@ -191,7 +191,7 @@ def _compose(name: int, found: dict[str, tuple[Rows, Executions | None]], submit
     return np.array(out) if out else blank(0)
 
 
-def _executions(book: str, name: int, found: dict[str, tuple[Rows, Executions | None]], submitted: dict[str, dict[int, int]]) -> dict[int, np.void]:
+def _executions(book: str, found: dict[str, tuple[Rows, Executions | None]], submitted: dict[str, dict[int, int]]) -> dict[int, np.void]:
     decisions, fills = found[book]
     others = found[OTHER[book]][0]
     out: dict[int, np.void] = {}

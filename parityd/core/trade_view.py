@@ -25,7 +25,8 @@ def cost(rows: Rows, price: np.ndarray) -> np.ndarray:
     """Money that each trade cost against the backtest, valued at `price` (NaN: the trade's own). Shape (n,)."""
     p = np.where(np.isnan(price), rows["own"], price)
     execution = np.where(np.isnan(rows["d"]), 0.0, rows["x"] * rows["d"] / 1e4 + np.nan_to_num(rows["fee"]))
-    return execution + np.nan_to_num(rows["oa"] * p + rows["ob"])
+    money: np.ndarray = execution + np.nan_to_num(rows["oa"] * p + rows["ob"])
+    return money
 
 
 def values(rows: Rows, marks: Marks, end: int) -> np.ndarray:

@@ -1,6 +1,7 @@
 """`mode = "poll"`: files that an engine changes in place, above all databases: a copy of one moment whenever what they tell is new.
 
-1. A database is copied by SQLite's own backup, read-only, its locks honoured; busy for `BUSY_SECONDS` means the next round.
+1. A database is copied by SQLite's own backup, read-only, its locks honoured; busy for `BUSY_SECONDS` means the next round. An engine may need
+   several transactions to say one thing: the copy is made when nothing was written for a second, or after three.
 2. What a copy tells is compared, not its bytes: a database that changes every second and holds the same fills is not delivered again.
 3. Any other file is taken whole, as it stood unchanged while it was read; one that cannot be read is given time before it counts as broken.
 4. While `MOST` files of a source wait in the spool, nothing is added.
@@ -9,6 +10,7 @@
 import contextlib
 import hashlib
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import BinaryIO
 
@@ -32,6 +34,7 @@ from parityd.settings_service import Source
 MOST = 2
 BUSY_SECONDS = 5.0
 SETTLED_NS = 2_000_000_000
+STILL_NS = 1_000_000_000
 BROKEN_NS = 10_000_000_000
 MAGIC = b"SQLite format 3\0"
 _LINES = (".jsonl", ".ndjson", ".csv", ".log", ".fix", ".txt")
@@ -67,13 +70,17 @@ class Poll:
             if not head:
                 return
             done = self._database(path, out) if head == MAGIC else self._plain(path, handle, out)
-        newest = max((k[3] for k in seen if k is not None), default=0)
-        if done and self.now() - newest > SETTLED_NS:
+        if done and self.now() - _newest(seen) > SETTLED_NS:
             self.quiet[path] = seen
 
     def _database(self, path: str, out: Round) -> bool:
         ensure_folder(self.copy.parent)
         self._forget()
+        for _ in range(3):
+            age = self.now() - _newest(_signature(path))
+            if not 0 <= age < STILL_NS:
+                break
+            time.sleep((STILL_NS - age) / 1e9)
         try:
             if not snapshot(os.path.realpath(path), self.copy, busy_seconds=BUSY_SECONDS):
                 out.problems.append(f"{path}: busy for {BUSY_SECONDS:g} s: tried again in the next round")
@@ -164,6 +171,10 @@ def _signature(path: str) -> tuple[Key | None, ...]:
         except FileNotFoundError:
             found.append(None)
     return tuple(found)
+
+
+def _newest(signature: tuple[Key | None, ...]) -> int:
+    return max((k[3] for k in signature if k is not None), default=0)
 
 
 def _suffix(path: str, handle: BinaryIO) -> str:

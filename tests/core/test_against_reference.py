@@ -44,7 +44,7 @@ class Desk:
     def trades(self):
         """(strategy, symbol, side, matched_by, quantities, prices) of every trade, as a sorted list."""
         out = []
-        for name, s in self.monitor.strategies.items():
+        for s in self.monitor.strategies.values():
             for number in sorted(s.books.shelves):
                 shelf = s.books.shelves[number]
                 for row in shelf.rows:
@@ -88,7 +88,7 @@ def expected(judged):
 
 def same(got, want):
     """The same trades, money within a billionth."""
-    assert [x[:5] + (x[6],) for x in got] == [x[:5] + (x[6],) for x in want]
+    assert [(*x[:5], x[6]) for x in got] == [(*x[:5], x[6]) for x in want]
     for g, w in zip(got, want, strict=True):
         assert g[5] == pytest.approx(w[5], rel=1e-9)
         assert g[7] == pytest.approx(w[7], rel=1e-9)

@@ -10,8 +10,8 @@ import shutil
 import sys
 import time
 
-import pyarrow
-import pyarrow.parquet
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from e2e.machine import ROOT, Machine, missing, outside
 
@@ -175,8 +175,8 @@ def test_an_engine_of_the_spool_group_drops_files_and_they_are_taken(running, um
 def test_a_parquet_file_is_decoded_inside_the_sandbox(running):
     """Its decoder is a process of its own with a limit on its memory: the filter of system calls must let both pass."""
     archive = running.root / f"{STATE[1:]}/archive/live"
-    table = pyarrow.table({"kind": ["mark"], "symbol": ["ETH/USD"], "price": [2.0], "ts": [time.time()]})
-    pyarrow.parquet.write_table(table, running.root / "srv/marks.parquet")
+    table = pa.table({"kind": ["mark"], "symbol": ["ETH/USD"], "price": [2.0], "ts": [time.time()]})
+    pq.write_table(table, running.root / "srv/marks.parquet")
     running.shell(
         f"cat /srv/marks.parquet > {STATE}/spool/live/.m && chmod 640 {STATE}/spool/live/.m && mv {STATE}/spool/live/.m {STATE}/spool/live/m.parquet",
         user="desk",

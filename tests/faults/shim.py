@@ -3,11 +3,12 @@
 These are the negative controls (a guard that is gone must be missed by its test) and the faults that no tool from outside can cause.
 """
 
-import ctypes
+
 import errno
 import io
 import json
 import os
+import signal
 import sys
 import threading
 import time
@@ -77,12 +78,12 @@ def poison() -> None:
 
     read = reading.read
 
-    def deadly(handle: Any, context: Any) -> Any:
+    def deadly(handle: Any, *rest: Any) -> Any:
         head = handle.read(64)
         handle.seek(0)
         if b"POISON" in head:
-            ctypes.string_at(0)
-        return read(handle, context)
+            os.kill(os.getpid(), signal.SIGSEGV)
+        return read(handle, *rest)
 
     reading.read = deadly
 

@@ -53,3 +53,15 @@ def test_a_log_read_in_pieces_gives_the_fills_of_the_whole():
         data, place = appended(io.BytesIO(log[:end]), place)
         found += blocks(data, "x.log", source=source) if data else []
     assert column(found, "fills", "fill_id") == [f"e{i}" for i in range(50)]
+
+
+def test_a_line_without_an_end_is_handed_on_in_pieces_and_does_not_grow_in_memory(monkeypatch):
+    monkeypatch.setattr("parityd.formats.tail.LONGEST", 16)
+    log = io.BytesIO(b"x" * 40 + b"\nshort\n")
+    data, place = appended(log, Place(), most=8)
+    assert data == b"x" * 16
+    told = data
+    while data:
+        data, place = appended(log, place, most=8)
+        told += data
+    assert told == log.getvalue()
