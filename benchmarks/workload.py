@@ -15,7 +15,9 @@ def rfc(t: float) -> str:
     return datetime.fromtimestamp(t, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def generate(folder: Path, trades: int, seed: int, *, end: float, files: int = 21, hours: float = 24.0, strategies: int = 10, symbols: int = 20) -> dict[str, int]:
+def generate(
+    folder: Path, trades: int, seed: int, *, end: float, files: int = 21, hours: float = 24.0, strategies: int = 10, symbols: int = 20
+) -> dict[str, int]:
     """Write the files; returns the totals."""
     rng = random.Random(seed)
     prices = [rng.uniform(10, 50_000) for _ in range(symbols)]
@@ -26,7 +28,7 @@ def generate(folder: Path, trades: int, seed: int, *, end: float, files: int = 2
     for book in ("backtest", "live"):
         (folder / book).mkdir(parents=True, exist_ok=True)
     for k in range(files):
-        b, l = [], []  # noqa: E741
+        b, l = [], []
         for i in range(k * per, min(trades, (k + 1) * per)):
             t = start + hours * 3600 * (i + rng.random()) / trades
             s, y = names[i % strategies], rng.randrange(symbols)
@@ -38,8 +40,22 @@ def generate(folder: Path, trades: int, seed: int, *, end: float, files: int = 2
             tid = f"t-{i:07d}"
             if fate >= 0.005:
                 total["decisions"] += 1
-                b.append(json.dumps({"kind": "decision", "strategy": names[i % strategies], "symbol": f"SYM{y:02d}/USD", "trade_id": tid, "ts": rfc(t), "action": side,
-                                     "quantity": q, "price": round(p, 4), "fee": round(p * q * 1e-3, 6), "mark": round(p * (1 - sign * 1e-4), 4)}))
+                b.append(
+                    json.dumps(
+                        {
+                            "kind": "decision",
+                            "strategy": names[i % strategies],
+                            "symbol": f"SYM{y:02d}/USD",
+                            "trade_id": tid,
+                            "ts": rfc(t),
+                            "action": side,
+                            "quantity": q,
+                            "price": round(p, 4),
+                            "fee": round(p * q * 1e-3, 6),
+                            "mark": round(p * (1 - sign * 1e-4), 4),
+                        }
+                    )
+                )
             if fate >= 0.015 or fate < 0.005:
                 n = rng.choice([1, 1, 2, 3]) if q > 0.5 else 1
                 slip = rng.gauss(3, 6) / 1e4
@@ -47,13 +63,39 @@ def generate(folder: Path, trades: int, seed: int, *, end: float, files: int = 2
                 total["matched" if fate >= 0.015 else "unexpected"] += 1
                 for j in range(n):
                     at = t + 0.05 + 0.1 * j + rng.random() * 0.05
-                    l.append(json.dumps({"kind": "fill", "strategy": s, "symbol": f"SYM{y:02d}/USD", "fill_id": f"f-{i:07d}-{j}", "trade_id": tid, "order_id": f"o-{i:07d}",
-                                         "side": side, "quantity": q / n, "price": round(p * (1 + sign * slip), 4), "ts": rfc(at), "fee": round(p * q / n * 1.1e-3, 6), "fee_currency": "USD",
-                                         "liquidity": "taker", "latency_ms": round(50 + rng.random() * 50, 3), "decision_mark": round(p * (1 - sign * 1e-4), 4),
-                                         "arrival_bid": round(p * (1 - 1e-4), 4), "arrival_ask": round(p * (1 + 1e-4), 4)}))
+                    l.append(
+                        json.dumps(
+                            {
+                                "kind": "fill",
+                                "strategy": s,
+                                "symbol": f"SYM{y:02d}/USD",
+                                "fill_id": f"f-{i:07d}-{j}",
+                                "trade_id": tid,
+                                "order_id": f"o-{i:07d}",
+                                "side": side,
+                                "quantity": q / n,
+                                "price": round(p * (1 + sign * slip), 4),
+                                "ts": rfc(at),
+                                "fee": round(p * q / n * 1.1e-3, 6),
+                                "fee_currency": "USD",
+                                "liquidity": "taker",
+                                "latency_ms": round(50 + rng.random() * 50, 3),
+                                "decision_mark": round(p * (1 - sign * 1e-4), 4),
+                                "arrival_bid": round(p * (1 - 1e-4), 4),
+                                "arrival_ask": round(p * (1 + 1e-4), 4),
+                            }
+                        )
+                    )
             else:
                 total["missed"] += 1
-        beat = [json.dumps({"kind": "heartbeat", "strategy": x, "ts": rfc(start + hours * 3600 * min(trades, (k + 1) * per) / trades)}) for x in names] if b else []
+        beat = (
+            [
+                json.dumps({"kind": "heartbeat", "strategy": x, "ts": rfc(start + hours * 3600 * min(trades, (k + 1) * per) / trades)})
+                for x in names
+            ]
+            if b
+            else []
+        )
         for book, lines in (("backtest", b), ("live", l)):
             (folder / book / f"{k:03d}.jsonl").write_text("\n".join([*lines, *beat]) + "\n")
     return total

@@ -25,7 +25,7 @@ LARGEST = 150_000
 FLAGS = ["--no-sandbox", "--disable-gpu", "--force-color-profile=srgb"]
 # name, path, width, height, colours
 SHOTS = [
-    ("status", "/", 1200, 620, "light"),
+    ("status", "/", 1200, 700, "light"),
     ("strategy", "/strategies/LimitFade-6E", 1200, 1150, "light"),
     ("status-narrow", "/", 420, 760, "dark"),
     ("report", "/reports/2024-01-08", 1200, 1300, "light"),
@@ -39,7 +39,7 @@ def free_port() -> int:
 
 
 def has_report(base: str) -> bool:
-    with contextlib.suppress(OSError), urllib.request.urlopen(f"{base}/api/v1/reports/2024-01-08", timeout=5) as answer:
+    with contextlib.suppress(OSError), urllib.request.urlopen(f"{base}/reports/2024-01-08", timeout=5) as answer:
         return bool(answer.status == 200)
     return False
 

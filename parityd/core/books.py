@@ -159,7 +159,7 @@ class Books:
         spots = np.flatnonzero(~hit & ~repeated)
         return rows[spots], [texts[i] for i in spots.tolist()]
 
-    def _insert(self, b: Part | None, l: Part | None) -> None:  # noqa: E741
+    def _insert(self, b: Part | None, l: Part | None) -> None:
         """New names of both books: joined by id where they share one, then appended to their shelves."""
         if b is not None and l is not None and len(b[0]) and len(l[0]):
             _, ib, il = np.intersect1d(b[0]["bkey"], l[0]["lkey"], assume_unique=True, return_indices=True)
@@ -167,7 +167,7 @@ class Books:
                 joined = b[0][ib]
                 self._fill_side(LIVE, joined, l[0][il])
                 self.append(joined, [b[1][i] for i in ib.tolist()])
-                b, l = _without(b, ib), _without(l, il)  # noqa: E741
+                b, l = _without(b, ib), _without(l, il)
         for part in (b, l):
             if part is not None:
                 self.append(*part)
@@ -209,7 +209,7 @@ class Books:
         for sym in np.unique(rows["sym"]).tolist():
             r = rows[rows["sym"] == sym]
             cell = self.cells.setdefault(sym, Cell())
-            b, l = (r["bkey"] != 0) & (r["b_q"] > 0), (r["lkey"] != 0) & (r["l_q"] > 0)  # noqa: E741
+            b, l = (r["bkey"] != 0) & (r["b_q"] > 0), (r["lkey"] != 0) & (r["l_q"] > 0)
             by_id = r["how"] == BY_ID
             cell.idless |= bool((((r["flags"] & B_ID) == 0) & b | ((r["flags"] & L_ID) == 0) & l).any())
             cell.backtest |= bool(b.any())

@@ -60,17 +60,33 @@ def day_series(s: Strategy, marks: Marks, names: Names, start: int, end: int, un
         at = {h: rfc3339(h * HOUR * SHELF_NS) for h in hours}
         out_["tracking_error"] = [{"ts": at[h], "value": float(np.sqrt(v[1] / v[0]))} for h, v in sorted(hours.items())]
         out_["costs_by_hour"] = [{"hour": h % 24, "total_bps": v[2] / v[3] * 1e4 if v[3] else None} for h, v in sorted(hours.items())]
-        out_["costs_by_symbol"] = [{"symbol": names[k], "total_bps": v[0] / v[1] * 1e4 if v[1] else None} for k, v in sorted(by_symbol.items(), key=lambda x: -abs(x[1][0]))[:LISTED]]
+        out_["costs_by_symbol"] = [
+            {"symbol": names[k], "total_bps": v[0] / v[1] * 1e4 if v[1] else None}
+            for k, v in sorted(by_symbol.items(), key=lambda x: -abs(x[1][0]))[:LISTED]
+        ]
         all_d = np.concatenate(diffs)
         counts, edges = np.histogram(np.clip(all_d, *np.percentile(all_d, [0.5, 99.5])), bins=BINS)
         named = sorted(outliers, key=lambda x: -abs(x[0]))[:5]
-        out_["price_diff"] = {"edges_bps": edges.tolist(), "counts": counts.tolist(), "outliers": [{"trade_id": t, "symbol": y, "value_bps": d} for d, t, y in named]}
+        out_["price_diff"] = {
+            "edges_bps": edges.tolist(),
+            "counts": counts.tolist(),
+            "outliers": [{"trade_id": t, "symbol": y, "value_bps": d} for d, t, y in named],
+        }
     for name, listed in (("missed", missed), ("unexpected", unexpected)):
         if listed:
             out_[name] = sorted(listed, key=lambda x: -abs(x["total_pnl_diff"]))[:LISTED]
     if returns is not None and len(returns.numbers):
-        total = {k: np.cumsum(v).tolist() for k, v in (("backtest", returns.pnl_backtest_full), ("allowed", returns.pnl_allowed), ("live", returns.pnl_live))}
+        total = {
+            k: np.cumsum(v).tolist()
+            for k, v in (("backtest", returns.pnl_backtest_full), ("allowed", returns.pnl_allowed), ("live", returns.pnl_live))
+        }
         out_["pnl"] = [
-            {"ts": rfc3339((int(n) + 1) * SHELF_NS), "backtest": total["backtest"][i], "allowed": total["allowed"][i], "live": total["live"][i]} for i, n in enumerate(returns.numbers.tolist())
+            {
+                "ts": rfc3339((int(n) + 1) * SHELF_NS),
+                "backtest": total["backtest"][i],
+                "allowed": total["allowed"][i],
+                "live": total["live"][i],
+            }
+            for i, n in enumerate(returns.numbers.tolist())
         ]
     return out_

@@ -112,7 +112,9 @@ def trade_name(pair: Pair, trade_id: str, side: int) -> int:
     return int(mix(h, np.array([side], np.int64).view(np.uint64))[0]) or 1
 
 
-def _fees(c: FillColumns, pairs: list[Pair], which: I64, ccy: NDArray[np.int32], px: F64, instruments: Instruments, price: FeePrice) -> tuple[F64, F64, NDArray[np.bool_]]:
+def _fees(
+    c: FillColumns, pairs: list[Pair], which: I64, ccy: NDArray[np.int32], px: F64, instruments: Instruments, price: FeePrice
+) -> tuple[F64, F64, NDArray[np.bool_]]:
     """(money, quantity taken in base, unpriced) of each fill's fee."""
     fee = np.nan_to_num(c.fee)
     money, base_part, unpriced = fee.copy(), np.zeros(len(fee)), np.zeros(len(fee), np.bool_)
@@ -178,7 +180,9 @@ def fill_executions(book: str, c: FillColumns, instruments: Instruments, price: 
     decided = low(c.decision_ts)
     decided[decided == FAR] = NO_TS
     first = low(c.ts)
-    rows["flags"] = np.where(has_id[lead], L_ID if book == LIVE else B_ID, 0) | np.where(np.logical_and.reduceat(maker[order], starts), MAKER, 0)
+    rows["flags"] = np.where(has_id[lead], L_ID if book == LIVE else B_ID, 0) | np.where(
+        np.logical_and.reduceat(maker[order], starts), MAKER, 0
+    )
     if book == LIVE:
         rows["lkey"], rows["l_dts"], rows["l_first"], rows["l_last"] = k[starts], decided, first, np.maximum.reduceat(c.ts[order], starts)
         rows["l_q"], rows["l_not"], rows["l_fee"] = add(q), add(q * px), add(fee)
@@ -190,7 +194,18 @@ def fill_executions(book: str, c: FillColumns, instruments: Instruments, price: 
         rows["b_mark"] = add(q * m) / rows["b_q"]
         rows["flags"] |= B_FILLS
     texts = [c.trade_id[i] for i in lead.tolist()]
-    return Executions(book=book, pairs=pairs, rows=rows, texts=texts, which=which[lead], lead=lead, fill_pair=which, fill_name=key, fill_side=side, postings=postings)
+    return Executions(
+        book=book,
+        pairs=pairs,
+        rows=rows,
+        texts=texts,
+        which=which[lead],
+        lead=lead,
+        fill_pair=which,
+        fill_name=key,
+        fill_side=side,
+        postings=postings,
+    )
 
 
 def decision_executions(book: str, c: DecisionColumns, instruments: Instruments) -> Executions:
@@ -227,10 +242,24 @@ def decision_executions(book: str, c: DecisionColumns, instruments: Instruments)
     keep = has_id | done  # without an id a decision that was not executed says nothing of any trade
     at = np.flatnonzero(done)
     postings = Postings(
-        pair=which[at], ts=c.ts[at], quantity=(side * q)[at], price=px[at], fee=fee[at], held=(side * q)[at], fee_known=np.ones(len(at), np.bool_)
+        pair=which[at],
+        ts=c.ts[at],
+        quantity=(side * q)[at],
+        price=px[at],
+        fee=fee[at],
+        held=(side * q)[at],
+        fee_known=np.ones(len(at), np.bool_),
     )
     spots = np.flatnonzero(keep)
     return Executions(
-        book=book, pairs=pairs, rows=rows[spots].astype(ROW, copy=False), texts=[c.trade_id[i] for i in spots.tolist()], which=which[spots], lead=spots,
-        fill_pair=which, fill_name=key, fill_side=side, postings=postings
+        book=book,
+        pairs=pairs,
+        rows=rows[spots].astype(ROW, copy=False),
+        texts=[c.trade_id[i] for i in spots.tolist()],
+        which=which[spots],
+        lead=spots,
+        fill_pair=which,
+        fill_name=key,
+        fill_side=side,
+        postings=postings,
     )

@@ -121,7 +121,11 @@ def take(batch: FileBatch, known: Known, strategies: Callable[[str], bool]) -> C
 
 
 def _admit(
-    columns: list[tuple[str, DecisionColumns | FillColumns]], rare: list[Line], state: NDArray[np.int8], strategies: Callable[[str], bool], out: Counted
+    columns: list[tuple[str, DecisionColumns | FillColumns]],
+    rare: list[Line],
+    state: NDArray[np.int8],
+    strategies: Callable[[str], bool],
+    out: Counted,
 ) -> NDArray[np.bool_]:
     """Which records are new and of a strategy that may come in."""
     new: NDArray[np.bool_] = state == NEW

@@ -45,7 +45,9 @@ def judge_between(s: Strategy, p: Parameters, until: Settling, start: int, end: 
     return _judged(s, p, until, Window(start, end, sums, pending), (None, 0, 0, 0.0), drifting=False)
 
 
-def _judged(s: Strategy, p: Parameters, until: Settling, window: Window | None, hour: tuple[int | None, int, int, float], *, drifting: bool = True) -> Judged:
+def _judged(
+    s: Strategy, p: Parameters, until: Settling, window: Window | None, hour: tuple[int | None, int, int, float], *, drifting: bool = True
+) -> Judged:
     terms = p.of(s.name)
     sums = window.sums if window is not None else Summary()
     slip, slip_share = mean_component(sums, "slip")
@@ -76,7 +78,12 @@ def _judged(s: Strategy, p: Parameters, until: Settling, window: Window | None, 
 
 def counts(sums: Summary, pending: int) -> dict[str, int]:
     names = ("matched", "missed", "unexpected")
-    return {**{k: int(sums[k]) for k in names}, "pending": pending, "suppressed": int(sums["suppressed"]), "ambiguous": int(sums["ambiguous"])}
+    return {
+        **{k: int(sums[k]) for k in names},
+        "pending": pending,
+        "suppressed": int(sums["suppressed"]),
+        "ambiguous": int(sums["ambiguous"]),
+    }
 
 
 def _all_pending(s: Strategy, until: Settling) -> int:
@@ -126,7 +133,14 @@ def large_trades(s: Strategy, until: Settling, window: Window | None, terms: Str
         mask &= (r["t"] >= window.start) & (r["t"] <= window.end)
         for place in np.flatnonzero(mask).tolist():
             row = r[place]
-            out.append(LargeTrade(d_bps=float(row["d"]), matched_by=HOW[int(row["how"])], loss=float(row["x"] * row["d"] / 1e4), trade=shelf.text_of(place) or f"{int(row['pk']):016x}"))
+            out.append(
+                LargeTrade(
+                    d_bps=float(row["d"]),
+                    matched_by=HOW[int(row["how"])],
+                    loss=float(row["x"] * row["d"] / 1e4),
+                    trade=shelf.text_of(place) or f"{int(row['pk']):016x}",
+                )
+            )
     return tuple(sorted(out, key=lambda x: -abs(x.d_bps))[:100])
 
 

@@ -34,7 +34,7 @@ class Execution:
 @dataclass(slots=True, kw_only=True)
 class Pair:
     b: int  # place in the backtest list
-    l: int  # place in the live list  # noqa: E741
+    l: int  # place in the live list
     how: str
     distance: int
     ambiguous: bool = False
@@ -134,7 +134,9 @@ def _trace(a: Times, b: Times, lo: list[int], hi: list[int], moves: list[list[in
     return out[::-1]
 
 
-def pair_by_time(b: Sequence[Execution], l: Sequence[Execution], *, gap: int, tolerance: int, ids_shared: bool, fixed: Sequence[tuple[int, int]] = ()) -> list[Pair]:  # noqa: E741
+def pair_by_time(
+    b: Sequence[Execution], l: Sequence[Execution], *, gap: int, tolerance: int, ids_shared: bool, fixed: Sequence[tuple[int, int]] = ()
+) -> list[Pair]:
     """Steps 2, 3 and 4 for one strategy, symbol and side; distances and gaps in ns. `fixed` are the pairs of step 1 (places in b and l):
     leftovers may join them.
     """
@@ -162,7 +164,7 @@ def pair_by_time(b: Sequence[Execution], l: Sequence[Execution], *, gap: int, to
     return pairs
 
 
-def _mark_ambiguous(pairs: list[Pair], b: Sequence[Execution], l: Sequence[Execution], may: Callable[[int, int], bool]) -> None:  # noqa: E741
+def _mark_ambiguous(pairs: list[Pair], b: Sequence[Execution], l: Sequence[Execution], may: Callable[[int, int], bool]) -> None:
     clocks = {"decision": _decision, "fill": _first}
     sorted_times = {
         how: (sorted((clock(e), i) for i, e in enumerate(b)), sorted((clock(e), i) for i, e in enumerate(l)))

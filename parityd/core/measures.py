@@ -59,7 +59,15 @@ def price_measures(s: Summary, how: TrackingError) -> dict[str, float | None]:
     """Tracking error, mean, std and extremes of price_diff_bps, and what else is averaged over matched trades."""
     n = s["n"]
     if n == 0:
-        names = ("tracking_error_bps", "mean_price_diff_bps", "std_price_diff_bps", "max_price_diff_bps", "mean_fee_diff_bps", "mean_timing_diff_ms", "median_latency_ms")
+        names = (
+            "tracking_error_bps",
+            "mean_price_diff_bps",
+            "std_price_diff_bps",
+            "max_price_diff_bps",
+            "mean_fee_diff_bps",
+            "mean_timing_diff_ms",
+            "median_latency_ms",
+        )
         return dict.fromkeys(names)
     mean, std = s["d"] / n, _std(s["d"], s["d2"], n)
     waits = np.concatenate(s.latency) if s.latency else np.zeros(0)
@@ -145,7 +153,13 @@ def _add(m: Money, name: str, value: float) -> None:
 
 def _trades(m: Money, v: np.ndarray, latest: int, sym: int, price: float, when: int, late: LateRows) -> int:
     at = SYM_AT
-    for name, column in (("slippage_impact", "slip"), ("market_impact", "impact"), ("fee_impact", "fee"), ("timing_impact", "timing"), ("data_impact", "data")):
+    for name, column in (
+        ("slippage_impact", "slip"),
+        ("market_impact", "impact"),
+        ("fee_impact", "fee"),
+        ("timing_impact", "timing"),
+        ("data_impact", "data"),
+    ):
         _add(m, name, float(v[at[column]]))
     m.notional += float(v[at["N"]])
     m.live_notional += float(v[at["LN"]])

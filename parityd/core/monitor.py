@@ -264,7 +264,9 @@ class Monitor:
     def _created(self, e: Executions, run_id: list[str]) -> NDArray[np.int64]:
         table = {(p.strategy, r.run_id): r.created for p in e.pairs for r in self.strategies[p.strategy].books.runs}
         return np.fromiter(
-            (table.get((e.pairs[w].strategy, run_id[i]), NO_TS) for w, i in zip(e.which.tolist(), e.lead.tolist(), strict=True)), np.int64, len(e.rows)
+            (table.get((e.pairs[w].strategy, run_id[i]), NO_TS) for w, i in zip(e.which.tolist(), e.lead.tolist(), strict=True)),
+            np.int64,
+            len(e.rows),
         )
 
     def _posting_runs(self, e: Executions, created: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -411,5 +413,3 @@ def _joined(parts: list[Part]) -> Part:
     if len(parts) == 1:
         return parts[0]
     return np.concatenate([p[0] for p in parts]), [t for p in parts for t in p[1]]
-
-

@@ -100,7 +100,7 @@ def _execution(row: np.void, book: str) -> Execution:
 
 def _pair_cluster(books: Books, sym: int, rows: list[tuple[Shelf, int]]) -> None:
     b: list[Execution] = []
-    l: list[Execution] = []  # noqa: E741
+    l: list[Execution] = []
     fixed: list[tuple[int, int]] = []
     home: dict[int, int] = {}  # execution name -> place in `rows`
     for k, (shelf, place) in enumerate(rows):
@@ -127,7 +127,7 @@ def _shape(row: np.void) -> tuple[int, int, int, bool]:
 
 def _write(
     books: Books, rows: list[tuple[Shelf, int]], home: dict[int, int], b: list[Execution], l: list[Execution], pairs: list[Pair]
-) -> None:  # noqa: E741
+) -> None:
     """Bring the rows of a cluster to the given pairs, touching only those that differ."""
     current = {k: _shape(shelf.view[place]) for k, (shelf, place) in enumerate(rows)}
     wanted: dict[int, Pair] = {}
@@ -174,7 +174,7 @@ def _put_back(
     b: list[Execution],
     l: list[Execution],
     pairs: list[Pair],
-) -> None:  # noqa: E741
+) -> None:
     suspect = books.parameters.of(books.strategy).thresholds.suspect_bps
     touched, out, names = books.touched, [], []
     for p in pairs:

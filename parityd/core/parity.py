@@ -131,7 +131,7 @@ class DecisionParity:
 
     def _symbol(self, rows: Decided, number: int, scales: Scales) -> Units:
         rows = rows[np.lexsort((rows["key"], rows["ts"], rows["action"], rows["t"]))]
-        b, l = rows[rows["book"] == CODE[BACKTEST]], rows[rows["book"] == CODE[LIVE]]  # noqa: E741
+        b, l = rows[rows["book"] == CODE[BACKTEST]], rows[rows["book"] == CODE[LIVE]]
         pairs = _met(b, l) if self.decisions.timeframe else self._aligned(b, l)
         alone_b, alone_l = np.ones(len(b), np.bool_), np.ones(len(l), np.bool_)
         alone_b[pairs[:, 0]] = alone_l[pairs[:, 1]] = False
@@ -142,7 +142,7 @@ class DecisionParity:
         mine: Units = units[floored // SHELF_NS == number]
         return mine
 
-    def _aligned(self, b: Decided, l: Decided) -> NDArray[np.int64]:  # noqa: E741
+    def _aligned(self, b: Decided, l: Decided) -> NDArray[np.int64]:
         """Pairs as places in b and l."""
         if len(b) == len(l) and np.array_equal(b["t"], l["t"]):
             return np.stack([np.arange(len(b))] * 2, axis=1)
@@ -150,7 +150,7 @@ class DecisionParity:
         found = align(here, there, self.gap, self.tolerance, lambda _i, _j: True)
         return np.array(found, np.int64).reshape(-1, 2)
 
-    def _pairs(self, b: Decided, l: Decided, scales: Scales) -> Units:  # noqa: E741
+    def _pairs(self, b: Decided, l: Decided, scales: Scales) -> Units:
         out = np.zeros(len(b), UNIT)
         factor, cut = scales.at(b["ts"])
         alike = (b["action"] == l["action"]) & ((b["action"] != CLOSE) | (b["side"] == l["side"]) | (b["side"] == 0) | (l["side"] == 0))
@@ -165,7 +165,7 @@ class DecisionParity:
         out["t"], out["due"], out["books"] = b["ts"], np.maximum(b["ts"], l["ts"]), 3
         return out
 
-    def _same_size(self, b: Decided, l: Decided, factor: F64) -> Mask:  # noqa: E741
+    def _same_size(self, b: Decided, l: Decided, factor: F64) -> Mask:
         wanted, unsaid = b["q"] * factor, np.isnan(b["q"]) | np.isnan(l["q"])
         with np.errstate(invalid="ignore"):
             return np.asarray(unsaid | (np.abs(l["q"] - wanted) <= self.quantity_tolerance * wanted * (1 + 1e-12)))
@@ -183,7 +183,7 @@ class DecisionParity:
         return out
 
 
-def _met(b: Decided, l: Decided) -> NDArray[np.int64]:  # noqa: E741
+def _met(b: Decided, l: Decided) -> NDArray[np.int64]:
     """Decisions of equal floored times: equal actions first, then the rest in order."""
     groups: dict[tuple[int, ...], tuple[list[int], list[int]]] = {}
     out: list[tuple[int, int]] = []

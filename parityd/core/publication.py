@@ -134,7 +134,12 @@ def _entry(e: InForce) -> dict[str, Any]:
 
 def override_document(h: Head, e: Entries) -> dict[str, Any]:
     """trading_override.json."""
-    return {**_head(h, SCHEMA), **_entry(e.top), "strategies": {k: _entry(v) for k, v in e.strategies.items()}, "default": _entry(e.default)}
+    return {
+        **_head(h, SCHEMA),
+        **_entry(e.top),
+        "strategies": {k: _entry(v) for k, v in e.strategies.items()},
+        "default": _entry(e.default),
+    }
 
 
 def action_document(h: Head, e: Entries, strategies: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -89,7 +89,9 @@ class Rebuilder:
             decisions = self._decisions(m, s, pieces, book, trade_id, sym, side) if trade_id else blank(0)
             fills = self._fill_orders(m, s, pieces, book, name, busted, split=bool(trade_id))
             found[book] = (decisions, fills)
-            orders[book] = [x for b, _, _, rare in pieces if b == book for x in rare if isinstance(x.record, Order) and x.record.strategy == s.name]
+            orders[book] = [
+                x for b, _, _, rare in pieces if b == book for x in rare if isinstance(x.record, Order) and x.record.strategy == s.name
+            ]
         texts = trade_id
         _clear(s, name)
         rows = _compose(name, found, {b: _submissions(m, s, b, orders[b]) for b in BOOKS})
@@ -123,7 +125,14 @@ class Rebuilder:
             own = m.with_parents(book, own)
             e = fill_executions(book, own, m.instruments, m.fee_price)
             place = {(p.strategy, p.symbol): k for k, p in enumerate(e.pairs)}
-            which = np.fromiter((place[m.instruments.pair(book, x, y).strategy, m.instruments.pair(book, x, y).symbol] for x, y in zip(own.strategy, own.symbol, strict=True)), np.int64, len(own))
+            which = np.fromiter(
+                (
+                    place[m.instruments.pair(book, x, y).strategy, m.instruments.pair(book, x, y).symbol]
+                    for x, y in zip(own.strategy, own.symbol, strict=True)
+                ),
+                np.int64,
+                len(own),
+            )
             flip = np.where(np.array([p.inverse for p in e.pairs])[which], -1, 1)
             names, _ = names_of(e.pairs, which, own, (own.side * flip).astype(np.int8))
             if (names == name).any():

@@ -58,7 +58,14 @@ class DayOf(msgspec.Struct):
 
 
 def day_report(
-    m: Monitor, day: str, now: int, *, waiting: bool, standing: Mapping[str, Mapping[str, Any]], extras: Mapping[str, Mapping[str, Any]], revision: int
+    m: Monitor,
+    day: str,
+    now: int,
+    *,
+    waiting: bool,
+    standing: Mapping[str, Mapping[str, Any]],
+    extras: Mapping[str, Mapping[str, Any]],
+    revision: int,
 ) -> dict[str, Any]:
     """The report of a day. `standing`: each strategy's part of the action file; `extras`: further parts by strategy (metrics, drift, performance ...)."""
     days = {name: _day_of(m, s, day, now, waiting=waiting) for name, s in sorted(m.strategies.items())}

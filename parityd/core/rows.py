@@ -31,7 +31,9 @@ ROW = np.dtype([
 Rows = NDArray[np.void]
 
 # flags
-DEAD, PART, SUSPECT, AMBIGUOUS, SUPPRESSED, OLD, B_FILLS, B_ID, L_ID, SLIP_ALONE, TIMING_ALONE, HAS_PARTS, MAKER = (1 << k for k in range(13))
+DEAD, PART, SUSPECT, AMBIGUOUS, SUPPRESSED, OLD, B_FILLS, B_ID, L_ID, SLIP_ALONE, TIMING_ALONE, HAS_PARTS, MAKER = (
+    1 << k for k in range(13)
+)
 BY_NONE, BY_ID, BY_DECISION, BY_FILL = 0, 1, 2, 3
 HOW = {BY_ID: "id", BY_DECISION: "decision", BY_FILL: "fill"}
 B_FIELDS = ("b_ts", "b_sub", "b_first", "b_q", "b_not", "b_fee", "b_mark", "b_run", "alpha")

@@ -66,7 +66,9 @@ def hear(m: Monitor, book: str, line: Line) -> str | None:
         said = Reported("position", ts, sym=pair.sym, quantity=quantity, account=str(record.account or ""), multiplier=pair.multiplier)
         s.memory.reports.append(said)
     elif isinstance(record, Balance) and book == LIVE:
-        s.memory.reports.append(Reported("balance", ts, equity=record.equity, account=str(record.account or ""), currency=record.currency or ""))
+        s.memory.reports.append(
+            Reported("balance", ts, equity=record.equity, account=str(record.account or ""), currency=record.currency or "")
+        )
     return s.name
 
 

@@ -61,7 +61,7 @@ def classes(rows: Rows) -> tuple[Mask, Mask, Mask, Mask]:
     """Which of the living rows are joined by id, joined by time, backtest only, live only."""
     alive = (rows["flags"] & (DEAD | PART)) == 0
     b = alive & (rows["bkey"] != 0) & (rows["b_q"] > 0)
-    l = alive & (rows["lkey"] != 0) & (rows["l_q"] > 0)  # noqa: E741
+    l = alive & (rows["lkey"] != 0) & (rows["l_q"] > 0)
     both = b & l
     by_id = both & (rows["how"] == BY_ID)
     return by_id, both & ~by_id, b & ~l, l & ~b
@@ -74,7 +74,7 @@ def summarise(rows: Rows) -> Summary:
         return out
     s = out.s
     flags = rows["flags"]
-    b, l = (rows["bkey"] != 0) & (rows["b_q"] > 0), (rows["lkey"] != 0) & (rows["l_q"] > 0)  # noqa: E741
+    b, l = (rows["bkey"] != 0) & (rows["b_q"] > 0), (rows["lkey"] != 0) & (rows["l_q"] > 0)
     suppressed, suspect = (flags & SUPPRESSED) != 0, (flags & SUSPECT) != 0
     matched = b & l & ~suppressed
     s[AT["matched"]] = matched.sum()
@@ -129,7 +129,7 @@ def _measures(out: Summary, r: Rows, place: NDArray[np.int64], table: F64) -> No
         out.latency.append(waits.copy())
 
 
-def _one_sided(rows: Rows, b: Mask, l: Mask, suppressed: Mask, suspect: Mask, place: NDArray[np.int64], table: F64) -> None:  # noqa: E741
+def _one_sided(rows: Rows, b: Mask, l: Mask, suppressed: Mask, suspect: Mask, place: NDArray[np.int64], table: F64) -> None:
     """Opportunity, what parityd took away, and quantities; suspect trades are left out."""
     m = len(table)
     ok = ~suspect

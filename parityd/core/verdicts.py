@@ -199,7 +199,9 @@ class Verdicts:
             "since": rfc3339(state.since_ns) if state.since_ns else None,
             "evidence": found.assessment.evidence if found is not None else "insufficient",
             "findings": [finding(f) for f in state.findings],
-            "trades": dict(found.trades) if found is not None else dict.fromkeys(("matched", "missed", "unexpected", "pending", "suppressed", "ambiguous"), 0),
+            "trades": dict(found.trades)
+            if found is not None
+            else dict.fromkeys(("matched", "missed", "unexpected", "pending", "suppressed", "ambiguous"), 0),
             "metrics": metrics,
             "attribution": dict(found.attribution) if found is not None else {},
             "quality_score": metrics.get("quality_score"),
@@ -232,4 +234,3 @@ def finding(f: Finding) -> dict[str, Any]:
 
 def _worse(a: str, b: str) -> str:
     return worst(a, b)
-

@@ -40,7 +40,10 @@ class Settling(msgspec.Struct, frozen=True):
 def settling(s: Strategy, p: Parameters, now: int, *, waiting: bool, backlog: bool = False) -> Settling:
     """From watermarks, grace and the clock. `waiting`: a file waits in the spool; `backlog`: only what both watermarks have passed counts."""
     tolerance, late_ns = round(p.matching.tolerance * 1e9), p.before(s.name, now, p.matching.grace)
-    marks = {book: s.memory.pulses[book].watermark - tolerance if s.memory.pulses[book].watermark != NO_TS else NEVER for book in (LIVE, BACKTEST)}
+    marks = {
+        book: s.memory.pulses[book].watermark - tolerance if s.memory.pulses[book].watermark != NO_TS else NEVER
+        for book in (LIVE, BACKTEST)
+    }
 
     def late(book: str) -> int:
         promised = s.memory.pulses[book].next_by

@@ -179,7 +179,13 @@ class Brain:
                     past = s.memory.publications
                     if lapsed:
                         past.lapse(self.expires_ns, head.issued_ns, head.on_expiry)
-                    past.publish(head.issued_ns, head.decision_sequence, entry.action, entry.size_multiplier, advisory=self.parameters.of(name).advisory)
+                    past.publish(
+                        head.issued_ns,
+                        head.decision_sequence,
+                        entry.action,
+                        entry.size_multiplier,
+                        advisory=self.parameters.of(name).advisory,
+                    )
             self.expires_ns = head.issued_ns + round(head.ttl_seconds * 1e9)
 
     def _learn(self, reads: list[Read], counted: list[Counted]) -> None:

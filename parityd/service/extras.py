@@ -34,7 +34,10 @@ def day_extras(m: Monitor, store: Store, day: str, now: int, parity: dict[str, d
     fills, lines = _records(m, store, start, end)
     unpriced = _unpriced(m, store, start, end)
     return {
-        name: {**_one(m, s, start, end, now, fills.get(name), lines.get(name, []), parity.get(name, {})), "unpriced": unpriced.get(name, {})}
+        name: {
+            **_one(m, s, start, end, now, fills.get(name), lines.get(name, []), parity.get(name, {})),
+            "unpriced": unpriced.get(name, {}),
+        }
         for name, s in m.strategies.items()
     }
 
@@ -50,7 +53,10 @@ def _unpriced(m: Monitor, store: Store, start: int, end: int) -> dict[str, dict[
         mask = np.fromiter((one in strange for one in whose), np.bool_, len(whose)) & (own.ts >= start) & (own.ts <= end) & ~own.shadow
         for i in np.flatnonzero(mask & (np.nan_to_num(own.fee) != 0)).tolist():
             one = own.take(np.array([i]))
-            if own.key[i] in m.strategies[own.strategy[i]].memory.busted or fill_executions(file.book, one, m.instruments, m.fee_price).postings.fee_known[0]:
+            if (
+                own.key[i] in m.strategies[own.strategy[i]].memory.busted
+                or fill_executions(file.book, one, m.instruments, m.fee_price).postings.fee_known[0]
+            ):
                 continue
             said = out.setdefault(own.strategy[i], {}).setdefault(own.fee_currency[i], {"fees": 0, "amount": 0.0})
             said["fees"] += 1
@@ -99,7 +105,14 @@ def _sessions(m: Monitor, s: Strategy) -> Callable[[int], bool] | None:
 
 
 def _one(
-    m: Monitor, s: Strategy, start: int, end: int, now: int, columns: list[FillColumns] | None, lines: list[Line], parity: dict[str, float | None]
+    m: Monitor,
+    s: Strategy,
+    start: int,
+    end: int,
+    now: int,
+    columns: list[FillColumns] | None,
+    lines: list[Line],
+    parity: dict[str, float | None],
 ) -> dict[str, Any]:
     terms = m.parameters.of(s.name)
     rate = {"rate": lambda ccy: rates(m, [m.names[ccy]], end).get(m.names[ccy])}
@@ -113,7 +126,9 @@ def _one(
         return out
     fills = live_fills(FillColumns.joined(columns), m.instruments, m.fee_price) if columns else no_fills()
     out["markouts"] = markouts(fills, m.marks, min(now, end + 1800 * 1_000_000_000)) if len(fills) else None
-    long = interval_returns(s, m.marks, capital=terms.capital, now=min(now, end + 1), first=(start - 29 * DAY_NS) // SHELF_NS, last=end // SHELF_NS, **rate)  # type: ignore[arg-type]
+    long = interval_returns(
+        s, m.marks, capital=terms.capital, now=min(now, end + 1), first=(start - 29 * DAY_NS) // SHELF_NS, last=end // SHELF_NS, **rate
+    )  # type: ignore[arg-type]
     out["performance"] = msgspec.to_builtins(
         performance(
             fills, outcomes(lines, fills), start, end, daily=daily_profits(long), marks=m.marks,

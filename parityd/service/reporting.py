@@ -57,7 +57,15 @@ class Reporter:
     def make(self, day: str, now: int, revision: int = 1) -> dict[str, Any]:
         b = self.brain
         standing = dict(b.view.strategies)
-        return day_report(b.v.m, day, now, waiting=b.facts().waiting, standing=standing, extras=day_extras(b.v.m, b.store, day, now, self._parity()), revision=revision)
+        return day_report(
+            b.v.m,
+            day,
+            now,
+            waiting=b.facts().waiting,
+            standing=standing,
+            extras=day_extras(b.v.m, b.store, day, now, self._parity()),
+            revision=revision,
+        )
 
     def _parity(self) -> dict[str, dict[str, float | None]]:
         """Decision parity is counted over the last 24 h, not by day."""

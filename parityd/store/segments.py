@@ -30,7 +30,7 @@ _encode = msgspec.msgpack.Encoder().encode
 
 def _form(rows: Rows) -> tuple[NDArray[np.uint8], U64, U64, U64]:
     """(form, first names, second names, other pks) of rows."""
-    b, l, pk = rows["bkey"], rows["lkey"], rows["pk"]  # noqa: E741
+    b, l, pk = rows["bkey"], rows["lkey"], rows["pk"]
     has_b, has_l = b != 0, l != 0
     first = np.where(has_b, b, l)
     two = has_b & has_l & (b != l)

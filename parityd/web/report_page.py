@@ -252,7 +252,12 @@ def _data(entry: Mapping[str, Any]) -> list[tuple[str, str]]:
     rows += [("Ambiguous", whole(mapped(entry.get("trades")).get("ambiguous")))]
     rows += [
         (n, _measure(entry.get(k)))
-        for n, k in (("Unpriced fees", "unpriced_fees"), ("Unpriced by currency", "unpriced"), ("Unmarked trades", "unmarked"), ("Age of marks", "mark_age"))
+        for n, k in (
+            ("Unpriced fees", "unpriced_fees"),
+            ("Unpriced by currency", "unpriced"),
+            ("Unmarked trades", "unmarked"),
+            ("Age of marks", "mark_age"),
+        )
     ]
     return rows + [(f"Streak at {str(k).upper()}", whole(v)) for k, v in mapped(entry.get("streaks")).items()]
 

@@ -36,7 +36,9 @@ class Desk:
         rows = [(i + 1, msgspec.convert(r, Native, strict=False)) for i, r in enumerate(records)]
         made = block(book, rows, Bounds())
         assert not made.refusals, made.refusals
-        batch = FileBatch(book=book, name=name, sha256=name, source="", decisions=made.decisions, fills=made.fills, rare=made.rare, refusals=[])
+        batch = FileBatch(
+            book=book, name=name, sha256=name, source="", decisions=made.decisions, fills=made.fills, rare=made.rare, refusals=[]
+        )
         applied = self.monitor.apply([batch], 0)
         self.given += [(book, g.decisions, g.fills, g.rare) for g in applied.counted]
         return applied
@@ -82,7 +84,18 @@ def expected(judged):
         parts_l = [l] if l else []
         bq, bn = sum(float(x.quantity) for x in parts_b), sum(float(x.quantity * x.price) for x in parts_b)
         lq, ln = sum(float(x.quantity) for x in parts_l), sum(float(x.quantity * x.price) for x in parts_l)
-        out.append((t.strategy, t.symbol, 1 if (b or l).side in (1, "buy") else -1, (t.matched_by or "") if b and l else "", round(bq, 6), bn, round(lq, 6), ln))
+        out.append(
+            (
+                t.strategy,
+                t.symbol,
+                1 if (b or l).side in (1, "buy") else -1,
+                (t.matched_by or "") if b and l else "",
+                round(bq, 6),
+                bn,
+                round(lq, 6),
+                ln,
+            )
+        )
     return sorted(out)
 
 

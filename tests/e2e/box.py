@@ -43,7 +43,15 @@ def day_of(moment: datetime) -> str:
 
 
 def decision(strategy: str, trade: str | None, moment: datetime, **other: Any) -> Record:
-    base = {"kind": "decision", "strategy": strategy, "symbol": "BTC/USD", "ts": stamp(moment), "action": "buy", "quantity": 1, "price": 100}
+    base = {
+        "kind": "decision",
+        "strategy": strategy,
+        "symbol": "BTC/USD",
+        "ts": stamp(moment),
+        "action": "buy",
+        "quantity": 1,
+        "price": 100,
+    }
     return {**base, **({} if trade is None else {"trade_id": trade}), **other}
 
 
@@ -64,7 +72,13 @@ def mark(price: float, moment: datetime, symbol: str = "BTC/USD", **other: Any) 
 
 
 def trades(
-    strategy: str, diffs: list[float], *, start: datetime | None = None, step: timedelta = timedelta(minutes=10), first: int = 0, **other: Any
+    strategy: str,
+    diffs: list[float],
+    *,
+    start: datetime | None = None,
+    step: timedelta = timedelta(minutes=10),
+    first: int = 0,
+    **other: Any,
 ) -> tuple[list[Record], list[Record]]:
     """Alternate buys and sells at 100, the live price worse by each diff (bps): (decisions, fills)."""
     made: tuple[list[Record], list[Record]] = [], []
@@ -74,7 +88,9 @@ def trades(
         side = "buy" if i % 2 == 0 else "sell"
         sign = 1 if side == "buy" else -1
         made[0].append(decision(strategy, f"{strategy}-{i}", moment, action=side))
-        made[1].append(fill(strategy, f"{strategy}-{i}", moment + timedelta(seconds=1), side=side, price=repr(100 * (1 + sign * d / 1e4)), **other))
+        made[1].append(
+            fill(strategy, f"{strategy}-{i}", moment + timedelta(seconds=1), side=side, price=repr(100 * (1 + sign * d / 1e4)), **other)
+        )
     return made
 
 

@@ -13,7 +13,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import zstandard
-
 from e2e.box import DAY0, Box, Record, at, decision, fill, heartbeat, lines, stamp, trades
 
 CODES = {
@@ -182,7 +181,10 @@ def test_a_file_counts_once_whatever_its_name_and_however_often_it_comes(tmp_pat
     box.put("live", "a.jsonl", lines(filled))
     s = box.check(at(21))["strategies"]["s"]
     assert s["trades"]["matched"] == 12 and abs(s["metrics"]["tracking_error_bps"] - 5) < 1e-6
-    assert [(r["line"], r["code"], json.loads(r["raw"])["fill_id"]) for r in box.refused()] == [(1, "conflict", "f-s-s-2"), (2, "conflict", "f-s-s-4")]
+    assert [(r["line"], r["code"], json.loads(r["raw"])["fill_id"]) for r in box.refused()] == [
+        (1, "conflict", "f-s-s-2"),
+        (2, "conflict", "f-s-s-4"),
+    ]
     assert box.spooled() == [] and box.set_aside() == {}
 
 

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from e2e.box import Box, Record, at, decision, fill, heartbeat, stamp, trades
 
 
@@ -43,7 +42,16 @@ def test_how_a_pair_was_made_is_told(tmp_path: Path) -> None:
     """By id; by decision time where both have one; by the first fill else; never further apart than the tolerance."""
     box = Box(tmp_path)
     beats = [heartbeat(n, at(20)) for n in ("id", "decision", "fill", "far", "order", "other-id", "side", "symbol")]
-    order = {"kind": "order", "strategy": "order", "symbol": "BTC/USD", "order_id": "o", "status": "submitted", "ts": stamp(at(6, 0, 1)), "side": "buy", "quantity": 1}
+    order = {
+        "kind": "order",
+        "strategy": "order",
+        "symbol": "BTC/USD",
+        "order_id": "o",
+        "status": "submitted",
+        "ts": stamp(at(6, 0, 1)),
+        "side": "buy",
+        "quantity": 1,
+    }
     box.drop(
         "backtest", decision("id", "1", at(6)), decision("decision", None, at(6)), decision("fill", None, at(6)), decision("far", None, at(6)), decision("order", None, at(6)),
         decision("other-id", "1", at(6)), decision("other-id", "2", at(8)), decision("side", None, at(6)), decision("symbol", None, at(6)), *beats,
@@ -71,7 +79,10 @@ def test_the_window_is_a_day_and_reaches_back_for_min_trades(tmp_path: Path) -> 
         box.drop("live", *old[1], *new[1], heartbeat(name, at(20, 50)))
     s = box.check(at(21))["strategies"]
     assert abs(s["enough"]["metrics"]["tracking_error_bps"] - 4) < 1e-6 and s["enough"]["trades"]["matched"] == 12
-    assert s["reaches"]["trades"]["matched"] == 10 and abs(s["reaches"]["metrics"]["tracking_error_bps"] - ((6 * 16 + 4 * 1600) / 10) ** 0.5) < 1e-6
+    assert (
+        s["reaches"]["trades"]["matched"] == 10
+        and abs(s["reaches"]["metrics"]["tracking_error_bps"] - ((6 * 16 + 4 * 1600) / 10) ** 0.5) < 1e-6
+    )
 
 
 def put_day(box: Box, name: str, day: int, bps: float, n: int = 12, **other: Any) -> None:
@@ -118,12 +129,14 @@ def test_state_findings_never_escalate(tmp_path: Path) -> None:
     box = Box(tmp_path)
     for day in (-4, -3, -2, -1):
         put_day(box, "s", day, 3.0)
-        box.drop("live", heartbeat("s", at(24, 11, day=day), broker_connected=False), heartbeat("s", at(24, 13, day=day), broker_connected=False))
+        box.drop(
+            "live", heartbeat("s", at(24, 11, day=day), broker_connected=False), heartbeat("s", at(24, 13, day=day), broker_connected=False)
+        )
         entry = box.check(at(0, 20, day=day + 1))["strategies"]["s"]
         assert entry["streaks"] == {"WARNING": 0, "CRITICAL": 0} and entry["action"] == "REDUCE_SIZE"
 
 
-RECENT = '[thresholds]\nmin_trades = 10\n[recovery]\nchecks = 2\n'
+RECENT = "[thresholds]\nmin_trades = 10\n[recovery]\nchecks = 2\n"
 
 
 def test_a_rung_is_left_after_clean_checks_on_new_evidence_only(tmp_path: Path) -> None:
@@ -134,7 +147,9 @@ def test_a_rung_is_left_after_clean_checks_on_new_evidence_only(tmp_path: Path) 
     box.drop("backtest", *bad[0])
     box.drop("live", *bad[1])
     assert box.check()["strategies"]["s"]["action"] == "REDUCE_SIZE"
-    assert [box.check()["strategies"]["s"]["action"] for _ in range(3)] == ["REDUCE_SIZE"] * 3, "a check of the same evidence proves nothing"
+    assert [box.check()["strategies"]["s"]["action"] for _ in range(3)] == ["REDUCE_SIZE"] * 3, (
+        "a check of the same evidence proves nothing"
+    )
     good = trades("s", [45.0, -45.0] * 6, start=datetime.now(UTC), step=timedelta(seconds=1), first=500)
     box.drop("backtest", *good[0])
     box.drop("live", *good[1])
@@ -143,7 +158,9 @@ def test_a_rung_is_left_after_clean_checks_on_new_evidence_only(tmp_path: Path) 
     box.drop("backtest", *better[0])
     box.drop("live", *better[1])
     entries = [box.check()["strategies"]["s"] for _ in range(3)]
-    assert entries[0]["action"] == "REDUCE_SIZE" and entries[-1]["action"] in ("WARNING", "CONTINUE"), [(e["action"], e["reason"], e["metrics"]["tracking_error_bps"]) for e in entries]
+    assert entries[0]["action"] == "REDUCE_SIZE" and entries[-1]["action"] in ("WARNING", "CONTINUE"), [
+        (e["action"], e["reason"], e["metrics"]["tracking_error_bps"]) for e in entries
+    ]
 
 
 def disabled(box: Box, name: str = "s") -> None:
@@ -196,7 +213,15 @@ def test_an_emergency_latches_until_a_reset_draws_a_line(tmp_path: Path) -> None
     assert box.check()["strategies"]["s"]["action"] == "EMERGENCY_STOP", "a new configuration clears nothing"
     box.command("early.json", command="force_enable", strategy="s", operator="o", reason="r", expires_at=stamp(now + timedelta(hours=1)))
     assert box.check()["strategies"]["s"]["action"] == "EMERGENCY_STOP" and (box.data / "overrides/refused/early.json").exists()
-    box.command("enable.json", command="force_enable", strategy="s", operator="o", reason="r", expires_at=stamp(now + timedelta(hours=1)), acknowledge="EMERGENCY_STOP")
+    box.command(
+        "enable.json",
+        command="force_enable",
+        strategy="s",
+        operator="o",
+        reason="r",
+        expires_at=stamp(now + timedelta(hours=1)),
+        acknowledge="EMERGENCY_STOP",
+    )
     entry = box.check()["strategies"]["s"]
     assert entry["action"] == "CONTINUE" and entry["override"], entry["reason"]
     box.command("reset.json", command="reset", strategy="s", operator="o", reason="r")

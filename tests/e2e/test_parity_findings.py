@@ -6,7 +6,6 @@ from pathlib import Path
 from random import Random
 
 import pytest
-
 from e2e.box import Box, Record, at, decision, fill, heartbeat, mark, stamp, trades
 
 CONFIG = """
@@ -47,7 +46,9 @@ def swing(strategy: str, bps: float, n: int = 12) -> Case:
     return trades(strategy, [bps if i % 4 < 2 else -bps for i in range(n)])
 
 
-def chained(strategy: str, n: int, *, arrival: float = 0, touch: float = 0, measured: int | None = None, fee: float = 0.0, **other: object) -> Case:
+def chained(
+    strategy: str, n: int, *, arrival: float = 0, touch: float = 0, measured: int | None = None, fee: float = 0.0, **other: object
+) -> Case:
     """Trades whose every link is known: arrival and touch in bps from the decision's mark, against us; the first `measured` of them only."""
     decided, filled = trades(strategy, [arrival + touch] * n)
     for i, (d, f) in enumerate(zip(decided, filled, strict=True)):
@@ -225,7 +226,13 @@ def test_the_top_level_is_the_most_severe_entry(judged: tuple[Box, Record]) -> N
 
 def test_sizes_published_follow_the_table_of_actions(judged: tuple[Box, Record]) -> None:
     told = judged[0].override()["strategies"]
-    want = {"CONTINUE": (True, 1), "WARNING": (True, 1), "REDUCE_SIZE": (True, 0.5), "DISABLE_TRADING": (False, 0), "EMERGENCY_STOP": (False, 0)}
+    want = {
+        "CONTINUE": (True, 1),
+        "WARNING": (True, 1),
+        "REDUCE_SIZE": (True, 0.5),
+        "DISABLE_TRADING": (False, 0),
+        "EMERGENCY_STOP": (False, 0),
+    }
     for name, entry in told.items():
         assert (entry["trading_enabled"], entry["size_multiplier"]) == want[entry["action"]], name
 

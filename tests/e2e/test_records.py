@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from e2e.box import DAY0, Box, Record, at, day_of, decision, fill, heartbeat, lines, mark, stamp, trades
 
 CONFIG = """
@@ -82,7 +81,10 @@ def reported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Box, Record]:
     prices = [
         mark(200, at(5, 30), "BNB/USD"), mark(300, at(6, 30), "BNB/USD"), mark(5, at(6, 30), "LATE/USD"), mark(1.25, at(5), "EUR/USD"), mark(100, at(19, 59)), mark(100, at(6)),
     ]  # fmt: skip
-    paid = [{"kind": "funding", "strategy": "paid", "symbol": "BTC/USD", "amount": a, "ts": stamp(at(8, k)), "funding_id": f"{k}"} for k, a in enumerate((3, -1))]
+    paid = [
+        {"kind": "funding", "strategy": "paid", "symbol": "BTC/USD", "amount": a, "ts": stamp(at(8, k)), "funding_id": f"{k}"}
+        for k, a in enumerate((3, -1))
+    ]
     rare = [
         {"kind": "order", "strategy": "plain", "symbol": "BTC/USD", "order_id": "o9", "status": "submitted", "ts": stamp(at(5, 59)), "side": "buy", "quantity": 1, "limit_price": 100},
         {"kind": "transfer", "strategy": "plain", "amount": 5, "ts": stamp(at(5))}, {"kind": "balance", "strategy": "plain", "equity": 1000, "ts": stamp(at(5)), "cash": 5},
@@ -118,13 +120,18 @@ def test_money_is_counted_in_the_reporting_currency(reported: tuple[Box, Record]
 def test_every_pair_was_matched(reported: tuple[Box, Record]) -> None:
     for name in CASES:
         t = reported[1][name]["trades"]
-        assert t["matched"] == (2 if name.startswith("two-") and name != "two-fills" else 1) and not t["missed"] + t["unexpected"] + t["pending"], (name, t)
+        assert (
+            t["matched"] == (2 if name.startswith("two-") and name != "two-fills" else 1)
+            and not t["missed"] + t["unexpected"] + t["pending"]
+        ), (name, t)
 
 
 def test_an_unpriced_fee_is_left_out_counted_and_named(reported: tuple[Box, Record]) -> None:
     assert reported[1]["third-unpriced"]["unpriced_fees"] == 1 and reported[1]["third-too-late"]["unpriced_fees"] == 1
     assert reported[1]["third-priced"]["unpriced_fees"] == 0
-    assert reported[1]["third-unpriced"]["unpriced"] == {"XYZ": {"fees": 1, "amount": 7.0}} and reported[1]["third-priced"]["unpriced"] == {}
+    assert (
+        reported[1]["third-unpriced"]["unpriced"] == {"XYZ": {"fees": 1, "amount": 7.0}} and reported[1]["third-priced"]["unpriced"] == {}
+    )
 
 
 def test_sums_over_currencies_that_cannot_be_converted_are_null_with_a_sum_for_each(reported: tuple[Box, Record]) -> None:
@@ -151,7 +158,10 @@ def test_a_decision_that_was_not_filled_or_holds_is_no_execution_and_shadow_fill
 
 def test_a_fee_in_base_reduces_the_position(tmp_path: Path) -> None:
     box = Box(tmp_path)
-    known = [{"kind": "position", "strategy": "s", "symbol": "BTC/USD", "quantity": q, "ts": stamp(at(5 + i))} for i, q in ((0, 0), (2, 0.98), (3, 0.98))]
+    known = [
+        {"kind": "position", "strategy": "s", "symbol": "BTC/USD", "quantity": q, "ts": stamp(at(5 + i))}
+        for i, q in ((0, 0), (2, 0.98), (3, 0.98))
+    ]
     box.drop("live", known[0], fill("s", "1", at(6), fee=0.02, fee_currency="BTC"), *known[1:], heartbeat("s", at(20, 59)))
     assert "position_mismatch" not in {f["code"] for f in box.check(at(21))["strategies"]["s"]["findings"]}
 
@@ -166,18 +176,28 @@ def test_a_bust_takes_a_fill_back_everywhere_and_reissues_its_report(tmp_path: P
     assert first["revision"] == 1 and first["strategies"]["s"]["trades"]["matched"] == 3
     assert box.report()["revision"] == 1, "the same numbers are no revision"
     busted = filled[2]
-    box.drop("live", {"kind": "bust", "strategy": "s", "symbol": "BTC/USD", "fill_id": busted["fill_id"], "ts": stamp(at(20, 30)), "reason": "venue"})
+    box.drop(
+        "live",
+        {"kind": "bust", "strategy": "s", "symbol": "BTC/USD", "fill_id": busted["fill_id"], "ts": stamp(at(20, 30)), "reason": "venue"},
+    )
     box.check(at(21, 30))
     again = json.loads((box.data / f"parity_reports/parity_report_{DAY0}.json").read_text())
     s = again["strategies"]["s"]
-    assert again["revision"] == 2 and s["trades"]["matched"] == 2 and s["trades"]["missed"] == 1 and math.isclose(s["metrics"]["tracking_error_bps"], 10, abs_tol=1e-6)
+    assert (
+        again["revision"] == 2
+        and s["trades"]["matched"] == 2
+        and s["trades"]["missed"] == 1
+        and math.isclose(s["metrics"]["tracking_error_bps"], 10, abs_tol=1e-6)
+    )
     box.drop("live", {**busted}, heartbeat("s", at(20, 45)))
     assert box.check(at(21, 45))["strategies"]["s"]["trades"]["matched"] == 2, "a busted fill stays taken back"
 
 
 def test_a_bust_may_come_before_its_fill(tmp_path: Path) -> None:
     box = Box(tmp_path)
-    box.drop("live", {"kind": "bust", "strategy": "s", "symbol": "BTC/USD", "fill_id": "f-s-1", "ts": stamp(at(6, 5))}, heartbeat("s", at(6, 6)))
+    box.drop(
+        "live", {"kind": "bust", "strategy": "s", "symbol": "BTC/USD", "fill_id": "f-s-1", "ts": stamp(at(6, 5))}, heartbeat("s", at(6, 6))
+    )
     box.check(at(21))
     box.drop("live", fill("s", "1", at(6)))
     assert box.check(at(21))["strategies"]["s"]["trades"]["pending"] == 0
@@ -189,9 +209,26 @@ def test_a_split_changes_position_and_price_alike(tmp_path: Path) -> None:
     box = Box(tmp_path, "[thresholds]\nmin_trades = 1\n")
     cut = {"kind": "split", "symbol": "ACME/USD", "ratio": 4, "ts": stamp(at(9))}
     own: dict[str, Any] = {"symbol": "ACME/USD"}
-    box.drop("backtest", decision("s", "1", at(6), quantity=10, **own), decision("s", "2", at(12), action="sell", quantity=40, price=25, **own), cut, heartbeat("s", END))
-    known = [{"kind": "position", "strategy": "s", "symbol": "ACME/USD", "quantity": q, "ts": stamp(at(h))} for h, q in ((5, 0), (10, 40), (13, 0))]
-    box.drop("live", fill("s", "1", at(6), quantity=10, **own), fill("s", "2", at(12), side="sell", quantity=40, price=25, **own), cut, *known, mark(25, at(13), "ACME/USD"), heartbeat("s", END))
+    box.drop(
+        "backtest",
+        decision("s", "1", at(6), quantity=10, **own),
+        decision("s", "2", at(12), action="sell", quantity=40, price=25, **own),
+        cut,
+        heartbeat("s", END),
+    )
+    known = [
+        {"kind": "position", "strategy": "s", "symbol": "ACME/USD", "quantity": q, "ts": stamp(at(h))}
+        for h, q in ((5, 0), (10, 40), (13, 0))
+    ]
+    box.drop(
+        "live",
+        fill("s", "1", at(6), quantity=10, **own),
+        fill("s", "2", at(12), side="sell", quantity=40, price=25, **own),
+        cut,
+        *known,
+        mark(25, at(13), "ACME/USD"),
+        heartbeat("s", END),
+    )
     entry = box.check(at(21))["strategies"]["s"]
     assert "position_mismatch" not in {f["code"] for f in entry["findings"]}
     s = box.report()["strategies"]["s"]
@@ -237,7 +274,11 @@ def test_a_run_record_announces_a_run_of_native_records(tmp_path: Path) -> None:
     box = Box(tmp_path, "[thresholds]\nmin_trades = 1\n")
     run = {"kind": "run", "strategy": "s", "from": stamp(at(0)), "to": stamp(at(24))}
     box.drop("live", fill("s", "1", at(6), price=102), heartbeat("s", at(23)))
-    box.put("backtest", "old.jsonl", lines([{**run, "run_id": "a", "created": stamp(at(22))}, decision("s", "1", at(6), price=100), heartbeat("s", at(23))]))
+    box.put(
+        "backtest",
+        "old.jsonl",
+        lines([{**run, "run_id": "a", "created": stamp(at(22))}, decision("s", "1", at(6), price=100), heartbeat("s", at(23))]),
+    )
     assert math.isclose(box.check(at(23, 30))["strategies"]["s"]["metrics"]["mean_price_diff_bps"], 200, abs_tol=1e-6)
     box.put("backtest", "new.jsonl", lines([{**run, "run_id": "b", "created": stamp(at(23))}, decision("s", "1", at(6), price=102)]))
     s = box.check(at(23, 30))["strategies"]["s"]
@@ -251,7 +292,11 @@ def test_a_log_without_offsets_is_utc_without_guards_is_read_and_its_bad_decisio
         g["context"]["timestamp"] = g["context"]["timestamp"].removesuffix("Z")
         del g["decision"]["guards"]
     bad = logged(at(7), 100, quantity=-1)
-    box.put("backtest", "log.json", log("r", [good[0], bad, good[1]], start_time=str(at(0).isoformat())[:19], end_time=str(at(23).isoformat())[:19]))
+    box.put(
+        "backtest",
+        "log.json",
+        log("r", [good[0], bad, good[1]], start_time=str(at(0).isoformat())[:19], end_time=str(at(23).isoformat())[:19]),
+    )
     box.drop("live", fill("s", None, at(6), fill_id="1"), fill("s", None, at(8), fill_id="2"), heartbeat("s", at(23)))
     s = box.check(at(23, 30))["strategies"]["s"]
     assert s["trades"]["matched"] == 2 and len(box.refused()) == 1 and box.refused()[0]["code"] == "bad_value"
@@ -262,7 +307,10 @@ def test_a_trade_belongs_to_the_day_of_its_decision(tmp_path: Path) -> None:
     box.drop("backtest", decision("s", "1", at(-0.01)), heartbeat("s", at(2)))
     box.drop("live", fill("s", "1", at(0.01)), heartbeat("s", at(2)))
     box.check(at(3))
-    assert box.report(day_of(at(-1)))["strategies"]["s"]["trades"]["matched"] == 1 and box.report()["strategies"]["s"]["trades"]["matched"] == 0
+    assert (
+        box.report(day_of(at(-1)))["strategies"]["s"]["trades"]["matched"] == 1
+        and box.report()["strategies"]["s"]["trades"]["matched"] == 0
+    )
 
 
 def test_imported_history_is_reported_and_asks_for_nothing(tmp_path: Path) -> None:

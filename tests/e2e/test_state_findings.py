@@ -4,7 +4,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-
 from e2e.box import Box, Record, at, decision, fill, heartbeat, lines, mark, stamp, trades
 
 CONFIG = """
@@ -25,7 +24,9 @@ def ago(minutes: float = 0, **other: float) -> datetime:
     return T - timedelta(minutes=minutes, **other)
 
 
-def silent(strategy: str, minutes: float, *, beats: bool = True, flat: bool = False, when: datetime | None = None, **other: object) -> list[Record]:
+def silent(
+    strategy: str, minutes: float, *, beats: bool = True, flat: bool = False, when: datetime | None = None, **other: object
+) -> list[Record]:
     """An engine with a position (or none and no trade of the last day), last heard `minutes` ago."""
     moment = when or ago(minutes + 60)
     out: list[Record] = [] if flat else [fill(strategy, "1", moment if beats else ago(minutes))]
@@ -42,7 +43,9 @@ def positions(strategy: str, *reported: float) -> list[Record]:
     out = [{"kind": "position", "strategy": strategy, "symbol": "BTC/USD", "quantity": reported[0], "ts": stamp(first)}]
     out.append(fill(strategy, "1", first + timedelta(minutes=1)))
     for i, q in enumerate(reported[1:], 1):
-        out.append({"kind": "position", "strategy": strategy, "symbol": "BTC/USD", "quantity": q, "ts": stamp(first + timedelta(minutes=10 * i))})
+        out.append(
+            {"kind": "position", "strategy": strategy, "symbol": "BTC/USD", "quantity": q, "ts": stamp(first + timedelta(minutes=10 * i))}
+        )
     return [*out, heartbeat(strategy, ago(1))]
 
 
@@ -53,7 +56,9 @@ def balances(strategy: str, *equity: float, transfer: float = 0, apart: float = 
         for i, e in enumerate(equity)
     ]
     if transfer:
-        out.append({"kind": "transfer", "strategy": strategy, "amount": transfer, "currency": "USD", "ts": stamp(first + timedelta(minutes=30))})
+        out.append(
+            {"kind": "transfer", "strategy": strategy, "amount": transfer, "currency": "USD", "ts": stamp(first + timedelta(minutes=30))}
+        )
     return [*out, heartbeat(strategy, ago(1))]
 
 
@@ -105,7 +110,9 @@ def test_the_present_speaks_at_its_thresholds(present: Record, name: str) -> Non
     entry = present["strategies"][name]
     found = {f["code"]: f["level"] for f in entry["findings"]}
     assert found == CASES[name][1], entry["findings"]
-    action = {"WARNING": "WARNING", "CRITICAL": "REDUCE_SIZE"}.get(max(found.values(), key="WARNING CRITICAL".index, default=""), "CONTINUE")
+    action = {"WARNING": "WARNING", "CRITICAL": "REDUCE_SIZE"}.get(
+        max(found.values(), key="WARNING CRITICAL".index, default=""), "CONTINUE"
+    )
     assert entry["action"] == action
 
 

@@ -95,7 +95,8 @@ def test_links_lead_somewhere(page):
 @pytest.mark.parametrize("page", [page for page in PAGES if page not in ("csv", "sizing")])
 def test_a_page_says_what_it_was_tried_with(page):
     text = (FOLDER / f"{page}.md").read_text("utf-8")
-    assert re.search(r"(?m)^Tried with ", text) and "nknown" in text or "Other versions" in text
+    assert re.search(r"(?m)^Tried with ", text)
+    assert "nknown" in text
 
 
 def test_the_versions_are_those_that_are_installed_to_be_tried():
@@ -166,8 +167,10 @@ def test_ccxt_trades_dropped_or_recorded_are_the_same_fill(data):
     run("ccxt", 1)["record_fills"](Exchange(), 1_795_132_800_000)
     (fill,) = written(data)
     path = run("ccxt", 0)["drop_trades"](Exchange(), "BTC/USDT", 1_795_132_800_000)
-    (block,) = list(read(path.read_bytes(), Context(book="live", name=path.name, source=Source(name="ccxt", strategy="momentum"))))
-    assert len(block.fills) == 1
+    with path.open("rb") as file:
+        made = list(read(file, Context(book="live", name=path.name, source=Source(name="ccxt", strategy="momentum"))))
+    (dropped,) = [block.fills for block in made if block.fills is not None]
+    assert (dropped.fill_id, dropped.price.tolist()) == (["t1"], [50_000.0])
     assert (fill["fill_id"], fill["price"], fill["fee"], fill["ts"]) == ("t1", 50_000.0, 5.0, 1_795_132_800.0)
 
 

@@ -85,7 +85,11 @@ class Box:
     def start(self, *prefix: str, shim: str = "", env: dict[str, str] | None = None, stderr: Any = None) -> "Box":
         with self.errors.open("ab") as log:
             self.proc = subprocess.Popen(
-                [*prefix, *self.command("run", shim=shim)], stdout=log, stderr=stderr or log, env=self.env | (env or {}), start_new_session=True
+                [*prefix, *self.command("run", shim=shim)],
+                stdout=log,
+                stderr=stderr or log,
+                env=self.env | (env or {}),
+                start_new_session=True,
             )
         RUNNING.add(self.proc)
         return self

@@ -20,7 +20,9 @@ def rfc(t: datetime) -> str:
     return t.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-def trades(n: int, bps: float = 5.0, *, strategy: str = "s", prefix: str = "t", seed: int = 7, hours: float = 18.0) -> tuple[list[Record], list[Record]]:
+def trades(
+    n: int, bps: float = 5.0, *, strategy: str = "s", prefix: str = "t", seed: int = 7, hours: float = 18.0
+) -> tuple[list[Record], list[Record]]:
     """n decisions and a fill for each; prices walk, differences alternate around 0 with the given size."""
     rng = random.Random(seed)
     decisions, fills, price = [], [], 50_000.0

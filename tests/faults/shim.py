@@ -3,7 +3,6 @@
 These are the negative controls (a guard that is gone must be missed by its test) and the faults that no tool from outside can cause.
 """
 
-
 import errno
 import io
 import json

@@ -85,7 +85,9 @@ def small(tmp_path: Path, size: str) -> tuple[Path, Box]:
     need_root()
     point = tmp_path / "small"
     point.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=755", "tmpfs", str(point)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size},mode=755", "tmpfs", str(point)], capture_output=True, text=True, check=False
+    )
     if done.returncode:
         pytest.skip(f"needs a tmpfs: {done.stderr.strip()}")
     return point, Box(tmp_path, FAST + '[limits]\nmin_free = "0"\n', data=point / "data")
@@ -180,7 +182,9 @@ def nth_call_refused(tmp_path: Path, call: str, error: str, n: int) -> bool:
     return injected
 
 
-@pytest.mark.parametrize(("call", "error", "n"), [("fsync", "EIO", 4), ("/^rename", "EIO", 1), ("pwrite64", "ENOSPC", 12), ("/^mkdir", "ENOSPC", 3)])
+@pytest.mark.parametrize(
+    ("call", "error", "n"), [("fsync", "EIO", 4), ("/^rename", "EIO", 1), ("pwrite64", "ENOSPC", 12), ("/^mkdir", "ENOSPC", 3)]
+)
 def test_case_14_the_nth_call_refused_loses_nothing(tmp_path: Path, call: str, error: str, n: int) -> None:
     need("strace")
     nth_call_refused(tmp_path, call, error, n)
@@ -193,7 +197,9 @@ def test_case_15_a_file_system_that_turns_read_only_is_safe_and_loses_nothing(tm
     decisions, fills = trades(30)
     with mounted(point, "-o", "loop,errors=remount-ro", str(disk)):
         box = Box(tmp_path, FAST, data=point / "data")
-        device = os.path.basename(subprocess.run(["findmnt", "-no", "SOURCE", str(point)], capture_output=True, text=True, check=True).stdout.strip())
+        device = os.path.basename(
+            subprocess.run(["findmnt", "-no", "SOURCE", str(point)], capture_output=True, text=True, check=True).stdout.strip()
+        )
         trigger = Path(f"/sys/fs/ext4/{device}/trigger_fs_error")
         if not trigger.exists():
             pytest.skip("needs /sys/fs/ext4/*/trigger_fs_error")
@@ -205,7 +211,9 @@ def test_case_15_a_file_system_that_turns_read_only_is_safe_and_loses_nothing(tm
             trigger.write_text("a test")
             box.until(lambda: not gate.read().trading_enabled, 10, "nothing can be renewed")
             box.stop()
-    subprocess.run(["fsck.ext4", "-fy", str(disk)], capture_output=True, check=False, env={**os.environ, "PATH": os.environ["PATH"] + ":/usr/sbin"})
+    subprocess.run(
+        ["fsck.ext4", "-fy", str(disk)], capture_output=True, check=False, env={**os.environ, "PATH": os.environ["PATH"] + ":/usr/sbin"}
+    )
     with mounted(point, "-o", "loop", str(disk)):
         box.drop("live", [*model.take(fills), over()])
         model.agrees(box)

@@ -146,7 +146,9 @@ def test_until_the_files_found_are_judged_only_stops_are_told_and_they_prolong_n
     box.until(lambda: "file.ingested" in box.log(), 15)
     assert box.override() == old
     (box.data / "overrides/HALT.a").touch()
-    new = box.until(lambda: (o := box.override())["strategies"]["a"]["action"] == "EMERGENCY_STOP" and o, 2, "the stop is told during the backlog")
+    new = box.until(
+        lambda: (o := box.override())["strategies"]["a"]["action"] == "EMERGENCY_STOP" and o, 2, "the stop is told during the backlog"
+    )
     assert box.spooled()
     permits = [name for name, entry in new["strategies"].items() if entry["trading_enabled"]]
     end_new = new["issued_boottime_ns"] + new["ttl_seconds"] * 1e9
@@ -211,5 +213,3 @@ def test_a_publication_that_the_disk_refuses_is_counted_and_told_again(box: Box)
         box.until(lambda: box.metric("publish_failures_total") >= 1, 10)
         first = box.override()["sequence"]
         box.until(lambda: box.override()["sequence"] > first + 1 and box.fresh(), 10)
-
-

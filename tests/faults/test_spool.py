@@ -28,8 +28,22 @@ def test_case_18_garbage_costs_only_itself(box: Box, model: Model) -> None:
     }  # fmt: skip
     good = [line(r) for r in model.take(fills)]
     box.drop("backtest", [*model.take(decisions), over()])
-    box.drop("live", b"\xef\xbb\xbf" + b"".join(good[:10]).replace(b"\n", b"\r\n") + b"\r\n" + b"".join(bad.values()) + b"".join(good[10:]) + line(over()))
-    for name, raw in (("empty.jsonl", b""), ("blank.jsonl", b"\n\n"), ("bin.jsonl", os.urandom(4096)), ("zeros.jsonl", bytes(4096)), ("cut.jsonl.gz", b"\x1f\x8b\x08")):
+    box.drop(
+        "live",
+        b"\xef\xbb\xbf"
+        + b"".join(good[:10]).replace(b"\n", b"\r\n")
+        + b"\r\n"
+        + b"".join(bad.values())
+        + b"".join(good[10:])
+        + line(over()),
+    )
+    for name, raw in (
+        ("empty.jsonl", b""),
+        ("blank.jsonl", b"\n\n"),
+        ("bin.jsonl", os.urandom(4096)),
+        ("zeros.jsonl", bytes(4096)),
+        ("cut.jsonl.gz", b"\x1f\x8b\x08"),
+    ):
         box.drop("live", raw, name)
     model.agrees(box)
     of_file = [r for r in box.rejected() if 12 <= r["line"] < 12 + len(bad)]
@@ -199,4 +213,3 @@ def test_case_25_one_file_unreadable(box: Box, model: Model) -> None:
         box.until(lambda: not box.spooled(), 30, "the file whose disk fails does not hold up the others, and leaves")
     assert [r["code"] for r in box.whole()] == ["unreadable_file"]
     model.agrees(box)
-

@@ -76,7 +76,9 @@ def test_case_27_after_a_suspend_nothing_is_permitted_before_it_was_looked_at(bo
         gate = box.gate()
         first = box.override()
         mark.touch()
-        box.until(lambda: box.override()["issued_boottime_ns"] > first["issued_boottime_ns"] + 3_000 * 10**9, 40, "it goes on after an hour")
+        box.until(
+            lambda: box.override()["issued_boottime_ns"] > first["issued_boottime_ns"] + 3_000 * 10**9, 40, "it goes on after an hour"
+        )
         told = [r for r in box.audit() if r["event"] == "service.started"]
         assert len(told) == 1
         assert not gate.read().fresh or gate.read().trading_enabled
@@ -133,5 +135,3 @@ def test_control_without_the_comparison_of_clocks_a_step_is_not_noticed(box: Box
         time.sleep(1.5)
         assert "moved" not in json.dumps(json.loads(box.get("/api/v1/status")[1])["withheld"])
         assert "clock" not in box.log()
-
-

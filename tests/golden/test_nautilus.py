@@ -25,7 +25,9 @@ def folder_of(case):
 
 def parityd(*args, config):
     env = {k: v for k, v in os.environ.items() if not k.startswith("PARITYD")}
-    return subprocess.run([sys.executable, "-m", "parityd", *args, "--config", str(config)], capture_output=True, text=True, env=env, timeout=300)
+    return subprocess.run(
+        [sys.executable, "-m", "parityd", *args, "--config", str(config)], capture_output=True, text=True, env=env, timeout=300
+    )
 
 
 @pytest.fixture(scope="module")

@@ -31,8 +31,14 @@ def commands_of(text):
     for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL):
         for line in block.splitlines():
             words = shlex.split(line, comments=True)
-            if "parityd" in words and not line.startswith(("ln ", "useradd", "usermod", "install", "docker build", "docker run", "docker volume", "systemctl")):
-                yield words[len(words) - 1 - words[::-1].index("parityd") + 1 :] if line.startswith("docker exec") else words[words.index("parityd") + 1 :]
+            if "parityd" in words and not line.startswith(
+                ("ln ", "useradd", "usermod", "install", "docker build", "docker run", "docker volume", "systemctl")
+            ):
+                yield (
+                    words[len(words) - 1 - words[::-1].index("parityd") + 1 :]
+                    if line.startswith("docker exec")
+                    else words[words.index("parityd") + 1 :]
+                )
 
 
 @pytest.mark.parametrize("page", ["install.md", "reference/files.md", "reference/commands.md"])
@@ -42,7 +48,7 @@ def test_every_command_in_the_pages_exists_with_its_options(page):
     found = list(commands_of((ROOT / "docs" / page).read_text(encoding="utf-8")))
     assert found
     for words in found:
-        if words and words[0].startswith("--") or "parityd" in words:  # useradd and its like
+        if (words and words[0].startswith("--")) or "parityd" in words:  # useradd and its like
             continue
         one = root
         while hasattr(one, "commands"):

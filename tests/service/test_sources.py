@@ -483,7 +483,7 @@ def test_a_polled_database_is_taken_when_it_tells_something_new_and_only_then(tm
     with built(desk.settings, command="test") as app:
         assert len(desk.files(app)) == 1
     with sqlite3.connect(desk.log) as db:
-        row = {**ft_tables()["orders"][0], **{"id": 99, "order_id": "new-1", "ft_order_side": "buy"}}
+        row = {**ft_tables()["orders"][0], "id": 99, "order_id": "new-1", "ft_order_side": "buy"}
         db.execute(f"INSERT INTO orders ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})", list(row.values()))
     db.close()
     desk.check()
