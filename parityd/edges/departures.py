@@ -6,12 +6,13 @@
 4. What cannot be moved is remembered as stuck, so that a scan does not try again every two seconds.
 """
 
+import contextlib
 import errno
 import itertools
 import json
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from parityd.core.records import Refusal
@@ -25,12 +26,14 @@ from parityd.edges.files import (
     safe_name,
     same_content,
     stream_durably,
+    sync_all,
     sync_folder,
 )
 from parityd.edges.refused import refusal_lines
 from parityd.edges.waiting import Key, Rejected, SpoolLimits, Unfit, Waiting, key_of
 
 FILE_MODE = 0o640
+MANY = 8  # files from which on one flush of the file system is cheaper than one of each
 _IMMOVABLE = (errno.EACCES, errno.EPERM, errno.EXDEV, errno.EBUSY, errno.EROFS)  # the entry's own fault, not the disk's
 
 
@@ -41,6 +44,25 @@ class Departures:
         self.data_dir = data_dir
         self.limits = limits if limits is not None else SpoolLimits()
         self.stuck: dict[Key, str] = {}
+        self._later: set[Path] | None = None
+
+    @contextlib.contextmanager
+    def together(self, n: int) -> Iterator[None]:
+        """Departures of `n` files by one thread: many share one flush of the bytes and of the folders. OSError where that fails."""
+        if n < MANY or not sync_all(self.data_dir / "spool"):
+            yield
+            return
+        self._later = later = set[Path]()
+        try:
+            yield
+        finally:
+            self._later = None
+            for folder in sorted(later, key=self.inbox_of):  # the spool's last: what left it must stand elsewhere
+                sync_folder(folder)
+
+    def inbox_of(self, folder: Path) -> bool:
+        """Whether a folder is an inbox."""
+        return folder.parent == self.data_dir / "spool"
 
     def archive(self, waiting: Waiting, hash_hex: str, day: str) -> Path | None:
         """Move a read file to archive/<book>/<day>/; None where it changed or went since it was read (the next scan will tell)."""
@@ -57,7 +79,7 @@ class Departures:
         if exists(target) and not same_content(waiting.path, target):
             target = folder / (hash_hex[:12] + "-" + cut_name(hash_hex + "-" + waiting.name, NAME_BYTES - 13))
         was_there = exists(target)
-        move_durably(waiting.path, target)
+        move_durably(waiting.path, target, self._later)
         if not was_there and os.lstat(target).st_ino != facts.st_ino and os.lstat(target).st_dev == facts.st_dev:
             _put_back(target, waiting.path)  # a new file took the name between the look and the move
             return None

@@ -8,6 +8,7 @@
 """
 
 import contextlib
+import ctypes
 import errno
 import fcntl
 import os
@@ -102,8 +103,11 @@ def exists(path: Path) -> bool:
     return os.path.lexists(path)
 
 
-def move_durably(src: Path, dst: Path) -> None:
-    """Move an entry; FileExistsError where other content has the name. Already moved, or there with the same content, is done."""
+def move_durably(src: Path, dst: Path, later: set[Path] | None = None) -> None:
+    """Move an entry; FileExistsError where other content has the name. Already moved, or there with the same content, is done.
+
+    `later`: the caller made the files durable, and will the folders that are put in here.
+    """
     if exists(dst):
         if exists(src):
             if not same_content(src, dst):
@@ -111,16 +115,36 @@ def move_durably(src: Path, dst: Path) -> None:
             _sync_file(dst)
             os.unlink(src)
     else:
-        _sync_file(src)
+        if later is None:
+            _sync_file(src)
         try:
             os.rename(src, dst)
         except OSError as e:
             if e.errno != errno.EXDEV:
                 raise
             _carry(src, dst)
+    if later is not None:
+        later.update((dst.parent, src.parent))
+        return
     sync_folder(dst.parent)
     if src.parent != dst.parent:
         sync_folder(src.parent)
+
+
+def sync_all(folder: Path) -> bool:
+    """Make everything on the file system of `folder` durable, in one go; False where the system has no such call."""
+    try:
+        call = ctypes.CDLL(None, use_errno=True).syncfs
+    except (OSError, AttributeError):
+        return False
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        if call(fd):
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code), str(folder))
+    finally:
+        os.close(fd)
+    return True
 
 
 def _sync_file(path: Path) -> None:

@@ -355,16 +355,23 @@ class Brain:
 
     def _leave(self, reads: list[Read], done: TurnDone, now: int) -> None:
         """After the commit the files leave the spool. One that cannot (no room, a failing disk) is known by now, and tried again later."""
-        for r in reads:
-            if r.later:
-                continue
-            try:
-                if r.unreadable is not None:
-                    self.spool.reject_whole(r.waiting, r.unreadable.code, r.unreadable.reason, r.sha256 or None)
-                else:
-                    self.spool.archive(r.waiting, r.sha256, day_text(now))
-            except OSError as e:
-                done.stuck = f"{e.filename2 or e.filename or r.waiting.name}: {e.strerror or e}"
+        try:
+            with self.spool.together(len(reads)):
+                for r in reads:
+                    try:
+                        self._leave_one(r, now)
+                    except OSError as e:
+                        done.stuck = f"{e.filename2 or e.filename or r.waiting.name}: {e.strerror or e}"
+        except OSError as e:
+            done.stuck = f"{e.filename or 'spool'}: {e.strerror or e}"
+
+    def _leave_one(self, r: Read, now: int) -> None:
+        if r.later:
+            return
+        if r.unreadable is not None:
+            self.spool.reject_whole(r.waiting, r.unreadable.code, r.unreadable.reason, r.sha256 or None)
+        else:
+            self.spool.archive(r.waiting, r.sha256, day_text(now))
 
     def _with_raw(self, w: Any, refusals: list[Refusal], now: int) -> list[Refusal]:
         if not refusals:

@@ -271,7 +271,7 @@ def _judged(b: dict[str, Any]) -> Iterator[Check]:
         return
     rate = b["match_rate"] or 0.0
     by = ", ".join(f"{n} by {how}" for how, n in b["matched_by"].items() if n)
-    text = f"{b['strategy']}: {rate:.1%} matched ({b['matched']} matched{' ' + by if by else ''}, {b['missed']} missed, {b['unexpected']} unexpected)"
+    text = f"{b['strategy']}: {rate:.1%} matched ({b['matched']} matched{': ' + by if by else ''}; {b['missed']} missed, {b['unexpected']} unexpected)"
     state = OK if rate >= 0.9 else WARNING if rate >= 0.5 else PROBLEM
     mend = "" if state == OK else "ids on one side only, an alias in [symbols], or a time zone in [sources.<name>]"
     yield Check(area="books", state=state, text=text, mend=mend)

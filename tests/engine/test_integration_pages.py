@@ -1,6 +1,7 @@
 """The pages for each engine: their code runs as printed, their settings load, their commands exist."""
 
 import ast
+import functools
 import json
 import re
 import shlex
@@ -72,18 +73,23 @@ def test_code_compiles_and_imports_what_exists(page):
 def test_settings_are_ones_that_parityd_knows(page, block, tmp_path):
     path = tmp_path / "parityd.toml"
     path.write_text(blocks(page, "toml")[block])
-    load(path)
+    load(path, {})
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_commands_and_their_options_exist(page):
     lines = [line for code in blocks(page, "sh") for line in code.splitlines() if line.startswith("parityd ")]
-    for command in {shlex.split(line)[1] for line in lines}:
-        shown = subprocess.run(
-            [sys.executable, "-m", "parityd", command, "--help"], capture_output=True, text=True, check=True, env={"COLUMNS": "200"}
-        ).stdout
-        for line in (line for line in lines if shlex.split(line)[1] == command):
-            assert {word for word in shlex.split(line) if word.startswith("--")} <= set(re.findall(r"--[a-z]+", shown)), line
+    for line in lines:
+        command, *words = shlex.split(line)[1:]
+        assert {word for word in words if word.startswith("--")} <= options(command), line
+
+
+@functools.cache
+def options(command):
+    shown = subprocess.run(
+        [sys.executable, "-m", "parityd", command, "--help"], capture_output=True, text=True, check=True, env={"COLUMNS": "200"}
+    )
+    return set(re.findall(r"--[a-z]+", shown.stdout))
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -218,7 +218,7 @@ def refused_records(box: Box, model: Model, n: int) -> None:
     row = json.dumps({**fills[0], "quantity": "-1", "order_id": "x" * 200}).encode() + b"\n"
     box.drop("live", b"".join(json.dumps(r).encode() + b"\n" for r in model.take(fills)) + row * n + json.dumps(over()).encode() + b"\n")
     model.agrees(box)
-    lines = [r for r in box.events("file.refused")]
+    lines = list(box.events("file.refused"))
     assert len(lines) == 1
     assert lines[0]["data"]["codes"] == {"bad_value": n}
     size = sum(p.stat().st_size for p in (box.data / "rejected").rglob("*") if p.is_file())

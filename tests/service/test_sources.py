@@ -417,7 +417,7 @@ def test_killed_and_the_log_truncated_meanwhile_nothing_that_was_delivered_is_lo
         desk = Desk(tmp_path / f"at-{step}")
         desk.append(lines(0, 3))
         ended = _dies(step, lambda desk=desk: _cycle(desk))
-        brought = [p for p in (desk.data / "spool" / "live").glob("desk~*")] if desk.data.exists() else []
+        brought = list((desk.data / "spool" / "live").glob("desk~*")) if desk.data.exists() else []
         state = desk.data / ".sources" / "desk.json"
         promised = state.exists() and json.loads(state.read_bytes())["pieces"]
         desk.log.write_bytes(line(9))
