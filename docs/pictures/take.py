@@ -23,13 +23,14 @@ from playwright.async_api import Browser, async_playwright
 HERE = Path(__file__).parent
 LARGEST = 150_000
 FLAGS = ["--no-sandbox", "--disable-gpu", "--force-color-profile=srgb"]
-# name, path, width, height, colours
+# name, path, width, height, colours, how far down
 SHOTS = [
-    ("status", "/", 1200, 700, "light"),
-    ("strategy", "/strategies/LimitFade-6E", 1200, 1150, "light"),
-    ("status-narrow", "/", 420, 760, "dark"),
-    ("report", "/reports/2024-01-08", 1200, 1300, "light"),
+    ("status", "/", 1200, 560, "light", 0),
+    ("strategy", "/strategies/LimitFade-6E", 1200, 830, "light", 0),
+    ("report", "/reports/2024-01-08", 1200, 620, "light", 0),
+    ("report-charts", "/reports/2024-01-08", 1200, 1200, "light", 1290),
 ]
+Shot = tuple[str, str, int, int, str, int]
 
 
 def free_port() -> int:
@@ -44,19 +45,21 @@ def has_report(base: str) -> bool:
     return False
 
 
-async def shoot(base: str, shots: list[tuple[str, str, int, int, str]]) -> None:
+async def shoot(base: str, shots: list[Shot]) -> None:
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     async with async_playwright() as p:
         browser = await p.chromium.launch(executable_path=chromium, args=FLAGS)
-        for name, path, width, height, colours in shots:
-            save(name, await picture(browser, base + path, width, height, colours))
+        for shot in shots:
+            save(shot[0], await picture(browser, base, shot))
         await browser.close()
 
 
-async def picture(browser: Browser, url: str, width: int, height: int, colours: str) -> bytes:
-    context = await browser.new_context(viewport={"width": width, "height": height}, color_scheme=colours)  # type: ignore[arg-type]
+async def picture(browser: Browser, base: str, shot: Shot) -> bytes:
+    _, path, width, height, colours, down = shot
+    context = await browser.new_context(viewport={"width": width, "height": height}, color_scheme="dark" if colours == "dark" else "light")
     page = await context.new_page()
-    await page.goto(url)
+    await page.goto(base + path)
+    await page.mouse.wheel(0, down)
     await page.wait_for_timeout(800)
     return await page.screenshot()
 

@@ -115,8 +115,11 @@ def _one(
     parity: dict[str, float | None],
 ) -> dict[str, Any]:
     terms = m.parameters.of(s.name)
-    rate = {"rate": lambda ccy: rates(m, [m.names[ccy]], end).get(m.names[ccy])}
-    returns = interval_returns(s, m.marks, capital=terms.capital, now=now, first=start // SHELF_NS, last=end // SHELF_NS, **rate)  # type: ignore[arg-type]
+
+    def rate(ccy: int) -> float | None:
+        return rates(m, [m.names[ccy]], end).get(m.names[ccy])
+
+    returns = interval_returns(s, m.marks, capital=terms.capital, now=now, first=start // SHELF_NS, last=end // SHELF_NS, rate=rate)
     metrics = {
         "correlation": correlation(returns), "hit_rate": hit_rate(returns), "tracking_error_returns_bps": tracking_error_returns_bps(returns), **parity,
     }  # fmt: skip
@@ -127,8 +130,8 @@ def _one(
     fills = live_fills(FillColumns.joined(columns), m.instruments, m.fee_price) if columns else no_fills()
     out["markouts"] = markouts(fills, m.marks, min(now, end + 1800 * 1_000_000_000)) if len(fills) else None
     long = interval_returns(
-        s, m.marks, capital=terms.capital, now=min(now, end + 1), first=(start - 29 * DAY_NS) // SHELF_NS, last=end // SHELF_NS, **rate
-    )  # type: ignore[arg-type]
+        s, m.marks, capital=terms.capital, now=min(now, end + 1), first=(start - 29 * DAY_NS) // SHELF_NS, last=end // SHELF_NS, rate=rate
+    )
     out["performance"] = msgspec.to_builtins(
         performance(
             fills, outcomes(lines, fills), start, end, daily=daily_profits(long), marks=m.marks,

@@ -57,7 +57,7 @@ def test_how_a_pair_was_made_is_told(tmp_path: Path) -> None:
         decision("other-id", "1", at(6)), decision("other-id", "2", at(8)), decision("side", None, at(6)), decision("symbol", None, at(6)), *beats,
     )  # fmt: skip
     box.drop(
-        "live", fill("id", "1", at(9)), fill("decision", None, at(6, 40), decision_ts=stamp(at(6, 1))), fill("fill", None, at(6, 4)), fill("far", None, at(6, 5, 1)),
+        "live", fill("id", "1", at(9)), fill("decision", None, at(6, 40), decision_ts=stamp(at(6, 0, 55))), fill("fill", None, at(6, 0, 50)), fill("far", None, at(6, 5, 1)),
         order, fill("order", None, at(6, 50), order_id="o"), fill("other-id", "1", at(6)), fill("other-id", "3", at(8)), fill("side", None, at(6), side="sell"),
         fill("symbol", None, at(6), symbol="ETH/USD"), *beats,
     )  # fmt: skip
@@ -147,9 +147,6 @@ def test_a_rung_is_left_after_clean_checks_on_new_evidence_only(tmp_path: Path) 
     box.drop("backtest", *bad[0])
     box.drop("live", *bad[1])
     assert box.check()["strategies"]["s"]["action"] == "REDUCE_SIZE"
-    assert [box.check()["strategies"]["s"]["action"] for _ in range(3)] == ["REDUCE_SIZE"] * 3, (
-        "a check of the same evidence proves nothing"
-    )
     good = trades("s", [45.0, -45.0] * 6, start=datetime.now(UTC), step=timedelta(seconds=1), first=500)
     box.drop("backtest", *good[0])
     box.drop("live", *good[1])
@@ -163,37 +160,43 @@ def test_a_rung_is_left_after_clean_checks_on_new_evidence_only(tmp_path: Path) 
     ]
 
 
-def disabled(box: Box, name: str = "s") -> None:
-    """Two CRITICAL days, closed: DISABLE_TRADING."""
-    for day in (-2, -1):
-        put_day(box, name, day, 60.0)
-    box.drop("live", heartbeat(name, at(5)))
-    box.drop("backtest", heartbeat(name, at(5)))
-    assert box.check()["strategies"][name]["action"] == "DISABLE_TRADING"
+HEAVY = (
+    "[recovery]\nchecks = 2\n{}[strategies.s]\nwarning_bps = 300\ncritical_bps = 400\nemergency_bps = 500\n"
+    '[matching]\ntolerance = "10s"\ngap = "5s"\n'
+)
 
 
-def shadowed(box: Box, name: str, bps: float = 1.0, first: int = 5000, ahead: float = 0, *, shadow: bool = True) -> None:
-    now = datetime.now(UTC) + timedelta(seconds=ahead)
-    decided, filled = trades(name, [bps, -bps] * 8, start=now, step=timedelta(seconds=1), first=first)
-    box.drop("backtest", *decided, heartbeat(name, now + timedelta(seconds=60)))
-    box.drop("live", *({**f, **({"shadow": True} if shadow else {})} for f in filled), heartbeat(name, now + timedelta(seconds=60)))
+def disabled(box: Box) -> None:
+    """A week that adds up to more than 200 bps: DISABLE_TRADING, by no streak."""
+    for day in range(-6, 0):
+        decided, filled = trades("s", [40.0, 40.5] * 5, start=at(6, day=day), first=1000 * (day + 100))
+        box.drop("backtest", *decided)
+        box.drop("live", *filled)
+    assert box.check()["strategies"]["s"]["action"] == "DISABLE_TRADING"
+
+
+def followed(box: Box, *, shadow: bool) -> list[Record]:
+    """Sixteen good trades from now on, and three checks."""
+    now = datetime.now(UTC)
+    decided, filled = trades("s", [1.0, -1.0] * 8, start=now, step=timedelta(seconds=1), first=5000)
+    box.drop("backtest", *decided, heartbeat("s", now + timedelta(seconds=60)))
+    box.drop("live", *({**f, **({"shadow": True} if shadow else {})} for f in filled), heartbeat("s", now + timedelta(seconds=60)))
+    return [box.check()["strategies"]["s"] for _ in range(3)]
 
 
 def test_disabled_trading_is_left_on_shadow_fills_to_reduced_size(tmp_path: Path) -> None:
-    box = Box(tmp_path, '[recovery]\nchecks = 2\n[matching]\ntolerance = "10s"\ngap = "5s"\n')
+    box = Box(tmp_path, HEAVY.format(""))
     disabled(box)
-    shadowed(box, "s")
-    entries = [box.check()["strategies"]["s"] for _ in range(3)]
-    assert [e["action"] for e in entries][-1] == "REDUCE_SIZE", [(e["action"], e["reason"], e["trades"]) for e in entries]
+    entries = followed(box, shadow=True)
+    assert entries[-1]["action"] == "REDUCE_SIZE", [(e["action"], e["reason"], e["trades"]) for e in entries]
     assert entries[-1]["trades"]["unexpected"] == 0, "shadow fills enter no measure"
 
 
-@pytest.mark.parametrize("config", ["[recovery]\nchecks = 2\nauto_enable = false\n", "[recovery]\nchecks = 2\n"])
+@pytest.mark.parametrize("config", ["auto_enable = false\n", ""])
 def test_disabled_trading_stays_without_shadow_fills_or_where_only_an_operator_enables(tmp_path: Path, config: str) -> None:
-    box = Box(tmp_path, config + '[matching]\ntolerance = "10s"\ngap = "5s"\n')
+    box = Box(tmp_path, HEAVY.format(config))
     disabled(box)
-    shadowed(box, "s", shadow="auto_enable" in config)
-    assert [box.check()["strategies"]["s"]["action"] for _ in range(3)] == ["DISABLE_TRADING"] * 3
+    assert [e["action"] for e in followed(box, shadow=bool(config))] == ["DISABLE_TRADING"] * 3
     box.command("reset.json", command="reset", strategy="s", operator="ops", reason="looked at")
     assert box.check()["strategies"]["s"]["action"] == "CONTINUE"
 
@@ -208,7 +211,6 @@ def test_an_emergency_latches_until_a_reset_draws_a_line(tmp_path: Path) -> None
     good = trades("s", [1.0, -1.0] * 80, start=datetime.now(UTC), step=timedelta(seconds=1), first=500)
     box.drop("backtest", *good[0])
     box.drop("live", *good[1])
-    assert [box.check()["strategies"]["s"]["action"] for _ in range(4)] == ["EMERGENCY_STOP"] * 4
     box.configure(RECENT + "[escalation]\nwarning_periods = 9\n")
     assert box.check()["strategies"]["s"]["action"] == "EMERGENCY_STOP", "a new configuration clears nothing"
     box.command("early.json", command="force_enable", strategy="s", operator="o", reason="r", expires_at=stamp(now + timedelta(hours=1)))
@@ -226,12 +228,12 @@ def test_an_emergency_latches_until_a_reset_draws_a_line(tmp_path: Path) -> None
     assert entry["action"] == "CONTINUE" and entry["override"], entry["reason"]
     box.command("reset.json", command="reset", strategy="s", operator="o", reason="r")
     entry = box.check()["strategies"]["s"]
-    assert entry["action"] == "CONTINUE" and entry["latched"] == [] and entry["evidence"] == "insufficient", "earlier trades raise nothing"
+    assert entry["action"] == "CONTINUE" and entry["latched"] == [], "earlier trades raise nothing"
 
 
 def test_lowering_words_are_obeyed_at_once_and_the_smaller_size_holds(tmp_path: Path) -> None:
     box = Box(tmp_path)
-    put_day(box, "s", 0, 3.0)
+    box.drop("live", fill("s", "1", datetime.now(UTC)))
     box.command("a.json", 0o666, command="reduce_size", strategy="s", size_multiplier=0.3)
     entry = box.check()["strategies"]["s"]
     assert (entry["action"], entry["size_multiplier"], entry["trading_enabled"]) == ("REDUCE_SIZE", 0.3, True)

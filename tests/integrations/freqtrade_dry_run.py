@@ -5,8 +5,10 @@ bought and sold again, B is a bid that is never filled, C asks for an entry only
 """
 
 import json
+import re
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from unittest.mock import patch
 
@@ -17,6 +19,7 @@ from freqtrade.enums import RunMode, State
 from freqtrade.exchange import Binance
 from freqtrade.freqtradebot import FreqtradeBot
 from freqtrade.persistence import Trade
+from freqtrade.resolvers import StrategyResolver
 
 PAIRS = ["AAA/USDT", "BBB/USDT", "CCC/USDT"]
 STRATEGY = """
@@ -105,6 +108,13 @@ def config(folder):
     return made
 
 
+def printed():
+    """The strategy on the page for this engine's users."""
+    text = (Path(__file__).parents[2] / "docs" / "integrations" / "freqtrade.md").read_text("utf-8")
+    (block,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    return block
+
+
 def told():
     return {
         trade.pair: {"open": trade.is_open, "orders": [[order.ft_order_side, order.status, order.safe_filled] for order in trade.orders]}
@@ -115,6 +125,7 @@ def told():
 def main(data, folder):
     (folder / "strategies").mkdir()
     (folder / "strategies" / "quiet.py").write_text(STRATEGY.replace("DATA", str(data)))
+    (folder / "strategies" / "printed.py").write_text(printed())
     made = config(folder)
     market = Market(made, validate=False, load_leverage_tiers=False)
     market.reload_markets()
@@ -136,7 +147,9 @@ def main(data, folder):
         bot.process()
     after = told()
     bot.cleanup()
-    print(json.dumps({"version": freqtrade.__version__, "before": before, "stopped": stopped, "after": after}))
+    page = StrategyResolver.load_strategy(made | {"strategy": "MyStrategy"})
+    obeys = not page.confirm_trade_entry("AAA/USDT", "limit", 1.0, 1.0, "GTC", datetime.now(UTC), None, "long")  # its Gate is not there
+    print(json.dumps({"page": obeys, "version": freqtrade.__version__, "before": before, "stopped": stopped, "after": after}))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ for a backtest that obeys nothing and is recorded. An hour of quotes that ends n
 
 import json
 import math
+import os
+import re
 import sys
 import time
 from collections import Counter
@@ -92,6 +94,15 @@ def meet(data, command):
         time.sleep(0.02)
 
 
+def printed():
+    """The code of the page for this engine's users."""
+    text = (Path(__file__).parents[2] / "docs" / "integrations" / "nautilus.md").read_text("utf-8")
+    names = {}
+    for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        exec(compile(block, "nautilus.md", "exec"), names)
+    return names
+
+
 def quotes(now):
     for second in range(3600):
         ts = now - (3600 - second) * 10**9
@@ -110,18 +121,15 @@ def main(data, command):
     states = []
     engine.kernel.msgbus.subscribe("events.risk", lambda event: states.append(TradingState(event.state).name))
     engine.add_strategy(strategy)
-    obeys = command != "record"
-    engine.add_actor(
-        ParityActor(
-            ParityActorConfig(
-                actions=str(data / "system_actions") if obeys else None,
-                spool=str(data / "spool" / ("live" if obeys else "backtest")),
-                account_seconds=0.2,
-            )
-        )
-    )
-    attach(engine)
+    page = printed()
+    os.chdir(data.parent)  # the page's paths are relative
+    if command == "record":
+        engine.add_actor(ParityActor(ParityActorConfig(spool="data/spool/backtest")))
+        attach(engine)
+    else:
+        page["obey"](engine)
     engine.run()
+    page["write_reports"](engine, data.parent)
     print(json.dumps(outcome(engine, strategy, states)))
     engine.dispose()
 

@@ -48,6 +48,7 @@ def test_the_bot_in_dry_run_cancels_its_bids_refuses_entries_and_sells(daemon, w
     assert {pair: one["orders"][0][1] for pair, one in told["before"].items()} == {"AAA/USDT": "closed", "BBB/USDT": "open"}
     assert told["stopped"].keys() == {"AAA/USDT"}, "the open bid is cancelled, and no new entry made"
     assert not told["after"]["AAA/USDT"]["open"]
+    assert told["page"], "the strategy as the page prints it loads, and asks"
     assert [order[0] for order in told["after"]["AAA/USDT"]["orders"]] == ["buy", "sell"]
     acknowledged(daemon, "Quiet")
     decisions = daemon.until(lambda: daemon.metric("parityd_records_ingested_total", book="live", kind="decision"))

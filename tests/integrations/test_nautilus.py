@@ -1,9 +1,12 @@
 """A real backtest of NautilusTrader obeys the real daemon in mid-run, and the daemon sees that it does."""
 
 import json
+import os
+import subprocess
 
 import pytest
-from integrations.engines import Daemon, interpreter, run
+from engine.fuzz_gate import publication, put
+from integrations.engines import PYTHONPATH, Daemon, interpreter, run
 
 pytestmark = pytest.mark.integrations
 STRATEGY = "Swing-000"
@@ -61,6 +64,31 @@ def test_a_backtest_is_recorded_as_one_run_that_obeys_nothing(daemon):
     assert daemon.refused() == []
 
 
+@pytest.mark.parametrize("name", ["fills_report.csv", "order_events.jsonl"])
+def test_what_the_page_writes_is_read(daemon, name):
+    told = swing(daemon, "record")
+    command = daemon.command("doctor", "--live", str(daemon.data.parent / name), "--json")
+    looked = subprocess.run(command, capture_output=True, text=True, env=os.environ | PYTHONPATH, check=False)
+    assert f"{told['fills']} fill" in looked.stdout
+
+
 def test_a_live_node_is_attached_in_the_same_way():
     told = run("nautilus_trader", "nautilus_node.py")
     assert told == {"attached": True, "unattached": "RuntimeError", "empty": "ValueError"}
+
+
+@pytest.mark.parametrize(
+    ("action", "bracket", "bid", "quote", "rejected"),
+    [
+        ("CONTINUE", "0.200", ["0.400", "ACCEPTED"], ["0.200", "FILLED"], 0),
+        ("REDUCE_SIZE", "0.100", ["0.050", "ACCEPTED"], ["0.100", "FILLED"], 1),
+        ("DISABLE_TRADING", None, ["0.100", "DENIED"], ["10000.000", "DENIED"], 0),
+    ],
+)
+def test_brackets_modifications_and_sizes_in_quote_are_held_to_the_gate(tmp_path, action, bracket, bid, quote, rejected):
+    tmp_path.chmod(0o755)
+    put(tmp_path, publication({"momentum": action}, ttl=600))
+    told = run("nautilus_trader", "nautilus_orders.py", tmp_path)
+    states = ("FILLED", "ACCEPTED", "ACCEPTED") if bracket else ("DENIED",) * 3
+    assert [told["entry"], told["stop"], told["profit"]] == [[bracket or "0.200", state] for state in states]
+    assert (told["bid"], told["quote"], told["rejected"]) == (bid, quote, rejected)

@@ -126,7 +126,8 @@ def test_records_older_than_the_kept_trades_are_refused(tmp_path, capsys):
 
 
 def test_crowded_shelves_are_compacted_and_say_the_same(desk):
-    decisions, fills = pairs(24, minutes=10)
+    quarter = datetime.fromtimestamp((clock.now() // 10**9 - 3600) // 900 * 900 + 780, UTC)  # all on one shelf
+    decisions, fills = pairs(24, minutes=10, end=quarter)
     for i in range(24):
         desk.drop("backtest", decisions[i : i + 1])
         desk.drop("live", fills[i : i + 1])

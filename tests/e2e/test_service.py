@@ -1,0 +1,243 @@
+"""The daemon: reacts at once, HTTP and metrics as the contract names them, SIGHUP, HALT, and the end (contract 3-6, 8)."""
+
+import json
+import math
+import os
+import signal
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from e2e.box import Box, Record, decision, fill, heartbeat, lines, stamp, trades
+
+CONFIG = '[publish]\ninterval = "1s"\nttl = "4s"\n'
+METRICS: dict[str, set[str]] = {
+    "records_ingested_total": {"book", "kind"}, "records_rejected_total": {"book", "code"}, "records_duplicate_total": {"book"}, "files_ingested_total": {"book"},
+    "spool_backlog_files": {"book"}, "ingest_lag_seconds": {"book"}, "trades": {"strategy", "state"}, "match_rate": {"strategy"}, "tracking_error_bps": {"strategy"},
+    "mean_price_diff_bps": {"strategy"}, "attribution_bps": {"strategy", "component"}, "quality_score": {"strategy"}, "drift_evidence": {"strategy", "channel"},
+    "action_level": {"strategy"}, "trading_enabled": {"strategy"}, "size_multiplier": {"strategy"}, "escalation_streak": {"strategy", "level"},
+    "finding_active": {"strategy", "code"}, "free_bytes": set(), "check_duration_seconds_count": set(), "report_duration_seconds_count": set(),
+    "last_check_timestamp_seconds": set(), "last_report_timestamp_seconds": set(), "publish_timestamp_seconds": set(), "publish_failures_total": set(),
+    "config_last_reload_successful": set(), "audit_entries_total": set(), "build_info": {"version"}, "acknowledged_sequence": {"strategy"},
+}  # fmt: skip
+
+
+def case(name: str, bps: float, n: int = 16) -> tuple[list[Record], list[Record]]:
+    return trades(name, [bps if i % 4 < 2 else -bps for i in range(n)], start=datetime.now(UTC) - timedelta(hours=3))
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
+    box = Box(tmp_path_factory.mktemp("service"), CONFIG)
+    with box.daemon():
+        for name, bps in (("bad", 70.0), ("good", 3.0)):
+            decided, filled = case(name, bps)
+            box.drop("backtest", *decided)
+            box.drop(
+                "live",
+                *filled,
+                *filled[:1],
+                {**filled[0], "price": 3},
+                {"kind": "martian"},
+                heartbeat(name, datetime.now(UTC), override_sequence=1),
+            )
+        box.until(lambda: box.override()["strategies"]["bad"]["action"] == "REDUCE_SIZE", "a raise without waiting for the check", 15)
+        box.until(
+            lambda: box.metric("action_level", strategy="bad") == 2 and box.metric("files_ingested_total", book="live") == 2,
+            "metrics follow",
+        )
+        yield box
+        assert box.end() == 0
+
+
+def test_metrics_have_the_names_and_labels_of_the_contract(running: Box) -> None:
+    found = running.metrics()
+    for name, labels in METRICS.items():
+        assert name in found, name
+        assert all(set(own) == labels for own, _ in found[name]), (name, found[name][:2])
+
+
+def test_metrics_count_what_happened(running: Box) -> None:
+    m = running.metric
+    assert (
+        m("records_ingested_total", book="live", kind="fill") == 32 and m("records_ingested_total", book="backtest", kind="decision") == 32
+    )
+    assert m("records_ingested_total", book="live", kind="heartbeat") == 2 and m("records_duplicate_total", book="live") == 2
+    assert (
+        m("records_rejected_total", book="live", code="conflict") == 2
+        and m("records_rejected_total", book="live", code="unknown_kind") == 2
+    )
+    assert m("trades", strategy="good", state="matched") == 16 and math.isclose(
+        m("tracking_error_bps", strategy="bad") or 0, 70, abs_tol=1e-6
+    )
+    assert (
+        m("finding_active", strategy="bad", code="tracking_error") == 1
+        and m("size_multiplier", strategy="bad") == 0.5
+        and m("trading_enabled", strategy="bad") == 1
+    )
+    assert m("action_level", strategy="good") == 0 and not m("spool_backlog_files", book="live")
+    assert {x["component"] for x, _ in running.metrics()["attribution_bps"]} >= {"slippage_impact", "fee_impact", "total_pnl_diff"}
+    assert abs((m("publish_timestamp_seconds") or 0) - time.time()) < 10
+    assert m("acknowledged_sequence", strategy="good") == 1
+
+
+def test_what_was_not_measured_is_no_sample(running: Box) -> None:
+    assert (
+        not [v for own, v in running.metrics().get("correlation", []) if math.isnan(v)]
+        and running.metric("correlation", strategy="good") is None
+    )
+
+
+def test_pages_and_documents_answer(running: Box) -> None:
+    today = datetime.now(UTC).date().isoformat()
+    for path, kind in {
+        "/healthz": "", "/readyz": "", "/metrics": "text/plain", "/": "text/html", "/api/v1/status": "application/json", "/api/v1/strategies/bad": "application/json",
+        "/api/v1/trades": "application/json", "/api/v1/reports": "application/json", "/openapi.json": "application/json",
+    }.items():  # fmt: skip
+        status, _, headers = running.get(path)
+        assert status == 200 and headers.get("content-type", "").startswith(kind), (path, status, headers)
+    entry, told = running.json("/api/v1/strategies/bad"), running.action()["strategies"]["bad"]
+    assert set(told) <= set(entry) and entry["action"] == "REDUCE_SIZE" and entry["findings"][0]["code"] == "tracking_error"
+    assert running.json("/openapi.json")["openapi"].startswith("3.") and running.get(f"/api/v1/reports/{today}")[0] in (200, 404)
+
+
+@pytest.mark.parametrize(
+    ("path", "want"),
+    [
+        ("/api/v1/strategies/nobody", 404), ("/nothing", 404), ("/api/v1/reports/2001-01-01", 404), ("/api/v1/reports/yesterday", (400, 404, 422)), ("/reports/2001-01-01", 404),
+        ("/api/v1/trades?limit=1001", (400, 422)), ("/api/v1/trades?limit=x", (400, 422)), ("/api/v1/trades?day=never", (400, 422)), ("/api/v1/trades?cursor=%21", (400, 422)),
+        ("/api/v1/trades?limit=0", (400, 422)), ("/api/v1/trades?strategy=nobody", (200, 404)),
+    ],
+)  # fmt: skip
+def test_errors_are_problem_documents(running: Box, path: str, want: int | tuple[int, ...]) -> None:
+    status, body, headers = running.get(path)
+    assert status in ((want,) if isinstance(want, int) else want), (status, body)
+    if status >= 400:
+        assert headers["content-type"].startswith("application/problem+json") and json.loads(body)["status"] == status
+
+
+def test_no_call_changes_anything(running: Box) -> None:
+    import urllib.error
+    import urllib.request
+
+    for path in ("/", "/api/v1/status", "/api/v1/trades", "/metrics"):
+        for method in ("POST", "PUT", "DELETE", "PATCH"):
+            asked = urllib.request.Request(f"http://127.0.0.1:{running.port}{path}", method=method, data=b"{}")
+            with pytest.raises(urllib.error.HTTPError) as e:
+                urllib.request.urlopen(asked, timeout=5)
+            with e.value:
+                assert e.value.code in (404, 405) and e.value.headers["content-type"].startswith("application/problem+json")
+
+
+def test_trades_are_paged_by_cursor_and_filtered(running: Box) -> None:
+    def pages(query: str, limit: int) -> list[Record]:
+        out, cursor = [], ""
+        while True:
+            page = running.json(f"/api/v1/trades?limit={limit}{query}{f'&cursor={cursor}' if cursor else ''}")
+            rows = page.get("trades", page.get("items"))
+            assert len(rows) <= limit
+            out += rows
+            cursor = page.get("next_cursor") or page.get("cursor") or page.get("next")
+            if not cursor:
+                return out
+
+    every = pages("", 5)
+    assert len(every) == 32 == len({json.dumps(t, sort_keys=True) for t in every})
+    assert every == pages("", 1000) or sorted(map(str, every)) == sorted(map(str, pages("", 1000)))
+    assert len(pages("&strategy=bad", 7)) == 16 and {t["strategy"] for t in pages("&strategy=bad", 7)} == {"bad"}
+    days = {(datetime.now(UTC) - timedelta(hours=h)).date().isoformat() for h in range(4)}
+    assert sum(len(pages(f"&day={d}", 9)) for d in days) == 32 and pages("&day=2020-01-01", 9) == []
+
+
+def test_the_daemon_holds_the_folder_and_a_report_beside_it_prints_only(running: Box) -> None:
+    done = running.run("check")
+    assert done.returncode == 3 and len(done.stderr.strip().splitlines()) == 1 and "Traceback" not in done.stderr
+    assert running.run("status").returncode == 0
+    before = sorted((running.data / "parity_reports").glob("*.json"))
+    printed = running.run("report", "--json", "--day", datetime.now(UTC).date().isoformat())
+    assert printed.returncode in (0, 3) and sorted((running.data / "parity_reports").glob("*.json")) == before
+    if printed.returncode == 0:
+        assert json.loads(printed.stdout)["schema"] == "parityd/report/1"
+
+
+def test_the_published_file_is_whole_and_readable_by_all(running: Box) -> None:
+    path = running.data / "system_actions/trading_override.json"
+    one = running.override()
+    assert path.stat().st_mode & 0o777 == 0o644
+    assert set(one) >= {
+        "schema", "sequence", "decision_sequence", "instance", "boot_id", "issued_at", "issued_boottime_ns", "ttl_seconds", "expires_at", "on_expiry", "action", "trading_enabled",
+        "size_multiplier", "reason", "strategies", "default",
+    }  # fmt: skip
+    issued, expires = (datetime.fromisoformat(one[k]) for k in ("issued_at", "expires_at"))
+    assert abs((expires - issued).total_seconds() - one["ttl_seconds"]) < 0.01 and one["ttl_seconds"] == 4
+    running.until(lambda: running.override()["sequence"] > one["sequence"], "renewed", 5)
+    assert running.override()["decision_sequence"] == one["decision_sequence"]
+
+
+def test_a_file_that_is_still_being_written_waits(running: Box) -> None:
+    path = running.data / "spool/live/slow.jsonl"
+    first = lines([fill("slow", "1", datetime.now(UTC))])
+    with path.open("wb") as f:
+        for k in range(0, len(first), 40):
+            f.write(first[k : k + 40])
+            f.flush()
+            time.sleep(0.25)
+    running.until(lambda: not path.exists(), "read when it was whole")
+    assert not [r for r in running.refused() if r["file"].endswith("slow.jsonl.rejected.jsonl")]
+    assert running.json("/api/v1/strategies/slow")["trades"]["pending"] == 1
+
+
+def test_a_reload_takes_a_good_file_and_keeps_the_old_one_beside_a_bad(running: Box) -> None:
+    assert running.process is not None
+    running.configure(CONFIG + "typo = 1\n")
+    running.process.send_signal(signal.SIGHUP)
+    running.until(lambda: running.metric("config_last_reload_successful") == 0, "a bad file is told")
+    running.configure(CONFIG + "[thresholds]\nreduce_to = 0.25\n")
+    running.process.send_signal(signal.SIGHUP)
+    running.until(lambda: running.metric("config_last_reload_successful") == 1, "a good file is taken")
+    running.until(lambda: running.override()["strategies"]["bad"]["size_multiplier"] == 0.25, "and judged by")
+    assert running.override()["strategies"]["bad"]["action"] == "REDUCE_SIZE"
+
+
+def test_halt_stops_within_a_second_and_lifts_with_its_file_alone(running: Box) -> None:
+    halt = running.data / "overrides/Halt-please"
+    os.symlink("nowhere", halt)
+    started = time.monotonic()
+    running.until(
+        lambda: running.override()["action"] == "EMERGENCY_STOP" and not running.override()["default"]["trading_enabled"], "stopped", 5
+    )
+    assert time.monotonic() - started < 2.5
+    assert running.action()["strategies"]["good"]["override"] or running.action()["override"]
+    halt.unlink()
+    running.until(lambda: running.override()["action"] == "REDUCE_SIZE", "lifted, and nothing else", 10)
+
+
+def test_commands_are_counted_while_they_hold(running: Box) -> None:
+    running.command(
+        "cut.json",
+        command="force_disable",
+        strategy="good",
+        operator="ops",
+        reason="drill",
+        expires_at=stamp(datetime.now(UTC) + timedelta(seconds=4)),
+    )
+    running.until(lambda: running.override()["strategies"]["good"]["action"] == "DISABLE_TRADING", "disabled", 5)
+    running.until(lambda: running.metric("override_active", command="force_disable"), "counted", 5)
+    running.until(lambda: running.override()["strategies"]["good"]["action"] == "CONTINUE", "ended by its time", 12)
+    assert (running.data / "overrides/applied").is_dir() and list((running.data / "overrides/applied").iterdir())
+
+
+def test_the_audit_is_whole_beside_the_running_daemon(running: Box) -> None:
+    done = running.run("audit", "verify")
+    assert done.returncode == 0, done.stderr
+    for row in running.audit():
+        assert set(row) == {"sequence", "ts", "event", "actor", "strategy", "data", "previous", "hash"}
+
+
+def test_a_decision_log_settles_a_live_trade_in_the_daemon(running: Box) -> None:
+    """A new backtest file raises at once as well: what it does not hold was unexpected."""
+    now = datetime.now(UTC)
+    running.drop("live", *(fill("late", f"{i}", now - timedelta(minutes=90 - i)) for i in range(12)), heartbeat("late", now))
+    running.drop("backtest", *(decision("late", f"{i}", now - timedelta(minutes=90 - i)) for i in range(6)), heartbeat("late", now))
+    running.until(lambda: running.override()["strategies"]["late"]["action"] == "REDUCE_SIZE", "unmatched at CRITICAL", 10)
