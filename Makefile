@@ -33,8 +33,8 @@ lint: $(DEV) ## formatting, lint, types, import contracts
 bench: $(DEV) ## what is claimed about speed, measured here
 	for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python "$$file" $(ARGS); done
 
-torture: $(DEV) ## the long form of the fault tests
-	$(BIN)/python -m pytest -m torture $(ARGS)
+torture: $(DEV) ## the long form of the fault tests: a table of case, tries, outcome (ARGS="kills --kills 50" takes one row)
+	$(BIN)/python tests/faults/torture.py $(ARGS)
 
 integrations: $(DEV) $(ENGINES) ## tests with real trading engines, each installed into an environment of its own
 	$(BIN)/python -m pytest -m integrations $(ARGS)

@@ -20,6 +20,7 @@ PAGES = sorted([*(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md"), ROOT / "data
 FENCE = re.compile(r"(?ms)^( *)```(\w*)[^\n]*\n(.*?)^\1```")
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 RUN = re.compile(r"(?ms)^<!-- run -->\n```(?:sh|python)\n(.*?)^```")
+BEFORE = re.compile(r"sudo|setpriv|runuser|time|parityd|--?[\w-]+|[A-Z_]+=.*")  # what may stand before a call
 LARGEST_PICTURE = 150_000
 if "notify" not in get_command(cli.app).commands:
     cli.mount()
@@ -64,12 +65,12 @@ def commands(page):
         if language in ("sh", "bash", "shell", "console"):
             for line in block.replace("\\\n", " ").splitlines():
                 words = shlex.split(line, comments=True) if "<<" not in line else []
-                at = next((i for i, word in enumerate(words) if word == "parityd" or word.endswith("/bin/parityd")), None)
-                before = words[:at]
-                if at is not None and all(re.match(r"(sudo|-u|parityd|[A-Z_]+=.*|&&|setpriv|--?[\w-]+|time|\$)$", w) for w in before):
-                    rest = words[at + 1 :]
-                    end = next((i for i, w in enumerate(rest) if w in ("&&", "||", "|", ">", ";", "&")), len(rest))
-                    yield line.strip(), rest[:end]
+                for at in reversed([i for i, word in enumerate(words) if word == "parityd" or word.endswith("/bin/parityd")]):
+                    if all(BEFORE.fullmatch(word) for word in words[:at]):
+                        rest = words[at + 1 :]
+                        end = next((i for i, word in enumerate(rest) if word in ("&&", "||", "|", ">", ";", "&")), len(rest))
+                        yield line.strip(), rest[:end]
+                        break
 
 
 def unknown(words):
@@ -141,7 +142,7 @@ def test_pictures_are_small_and_each_is_shown():
 def test_the_site_builds_without_a_warning(tmp_path):
     if find_spec("mkdocs") is None or find_spec("material") is None:
         (pytest.fail if os.environ.get("CI") else pytest.skip)("mkdocs-material is not installed")
-    env = os.environ | {"NO_MKDOCS_2_WARNING": "1", "DISABLE_MKDOCS_2_WARNING": "true"}
+    env = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
     command = [
         sys.executable,
         "-m",

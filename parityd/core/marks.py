@@ -39,15 +39,16 @@ class Series:
     def settle(self) -> None:
         if not self._fresh:
             return
-        ts = np.concatenate([self.ts, *[f[0] for f in self._fresh]])
-        rank = np.concatenate([self.rank, *[f[1] for f in self._fresh]])
-        px = np.concatenate([self.px, *[f[2] for f in self._fresh]])
+        ts = np.concatenate([f[0] for f in self._fresh])
+        rank = np.concatenate([f[1] for f in self._fresh])
+        px = np.concatenate([f[2] for f in self._fresh])
         self._fresh.clear()
-        order = np.lexsort((px, rank, ts))
-        ts, rank, px = ts[order], rank[order], px[order]
-        last = np.ones(len(ts), np.bool_)
-        last[:-1] = (ts[1:] != ts[:-1]) | (rank[1:] != rank[:-1])
-        ts, rank, px = ts[last], rank[last], px[last]
+        later = len(self.ts) == 0 or (len(ts) > 0 and int(ts.min()) > int(self.ts[-1]))
+        if not later:
+            ts, rank, px = np.concatenate([self.ts, ts]), np.concatenate([self.rank, rank]), np.concatenate([self.px, px])
+        ts, rank, px = _sorted(ts, rank, px)
+        if later and len(self.ts):  # the usual case: what is new lies behind what is known
+            ts, rank, px = np.concatenate([self.ts, ts]), np.concatenate([self.rank, rank]), np.concatenate([self.px, px])
         if len(ts) > KEPT:
             half = len(ts) // 2
             keep = np.ones(len(ts), np.bool_)
@@ -61,6 +62,17 @@ class Series:
         self.settle()
         k = int(np.searchsorted(self.ts, t, side="right")) - 1
         return (float(self.px[k]), int(self.ts[k])) if k >= 0 else (float("nan"), NO_TS)
+
+
+def _sorted(
+    ts: NDArray[np.int64], rank: NDArray[np.int8], px: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.int8], NDArray[np.float64]]:
+    """By time, rank and price; of equal time and rank the last stands."""
+    order = np.lexsort((px, rank, ts))
+    ts, rank, px = ts[order], rank[order], px[order]
+    last = np.ones(len(ts), np.bool_)
+    last[:-1] = (ts[1:] != ts[:-1]) | (rank[1:] != rank[:-1])
+    return ts[last], rank[last], px[last]
 
 
 class Marks:

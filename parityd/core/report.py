@@ -185,10 +185,11 @@ def _sum(a: Money, b: Money) -> Money:
 def _portfolio(m: Monitor, days: list[DayOf], day: str) -> dict[str, Any]:
     if not days:
         days = [DayOf(Summary(), counts(Summary(), 0), Attribution({}, 0, None), 0.0, [], [])]
+    settled = sum(d.trades[k] for d in days for k in ("matched", "missed", "unexpected"))
     worst = sorted((t for d in days for t in d.worst), key=lambda t: -t["total_pnl_diff"])[:WORST]
     best = sorted((t for d in days for t in d.best), key=lambda t: t["total_pnl_diff"])[:WORST]
     return {
-        "quality_score": None, "quality_grade": None, **_figures(m, days, day, {}), "worst_trades": worst, "best_trades": best,
+        "quality_score": None, "quality_grade": None, "evidence": "sufficient" if settled >= m.parameters.thresholds.min_trades else "insufficient", **_figures(m, days, day, {}), "worst_trades": worst, "best_trades": best,
         "markouts": None, "drift": None, "performance": None,
     }  # fmt: skip
 

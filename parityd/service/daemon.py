@@ -212,7 +212,7 @@ class Daemon:
             same = self._same_folder(book, scan) and same
             waiting = scan.count
             age = None if scan.oldest_ns is None or not waiting else max(0.0, (now - scan.oldest_ns) / 1e9)
-            self.metrics.backlog(book, waiting, age)
+            self.metrics.backlog(book, waiting, 0.0 if not waiting and not scan.error else age)
             self.desk.backlog[book], self.desk.lag[book] = waiting, age or 0.0
             if book == LIVE:
                 self.oldest_live = age

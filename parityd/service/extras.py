@@ -1,6 +1,6 @@
 """What a day's report says beside its trades: returns, markouts and performance, from the stored records of that day, read once for all."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any
 
@@ -12,12 +12,14 @@ from parityd.core.columns import FillColumns
 from parityd.core.day_series import day_series
 from parityd.core.executions import fill_executions
 from parityd.core.instants import DAY_NS, day_start
-from parityd.core.live_fills import live_fills, no_fills, outcomes
+from parityd.core.ledger import LIVE_BOOK
+from parityd.core.live_fills import LiveFills, live_fills, no_fills, outcomes
 from parityd.core.markouts import markouts
 from parityd.core.monitor import Monitor
 from parityd.core.performance import daily_profits, performance
-from parityd.core.records import LIVE, Line
+from parityd.core.records import LIVE, NO_TS, Line
 from parityd.core.returns import correlation, hit_rate, interval_returns, tracking_error_returns_bps
+from parityd.core.round_trips import Lot
 from parityd.core.rows import SHELF_NS
 from parityd.core.strategy import Strategy
 from parityd.core.window import settling
@@ -25,17 +27,27 @@ from parityd.store import Store
 
 MOST_FILLS = 300_000
 """Beyond so many live fills in a day markouts and performance are left out (None): the report stays quick."""
+HISTORY_NS = 30 * DAY_NS
+MOST_HISTORY = 100_000
+"""Beyond so many live fills in the 30 days before, positions carried in are valued from the day's first price on."""
+MONEY = ("average_profit", "profit_factor", "gross_profit", "gross_loss", "fees", "fee_efficiency", "effective_fee_rate")
 
 
 def day_extras(m: Monitor, store: Store, day: str, now: int, parity: dict[str, dict[str, float | None]]) -> dict[str, dict[str, Any]]:
     """By strategy: further metrics, markouts, performance and chart series of one UTC day."""
     start = day_start(day)
     end = start + DAY_NS - 1
-    fills, lines = _records(m, store, start, end)
+    fills, lines, whole = _records(m, store, start, end, MOST_FILLS)
+    carried = {name for name, s in m.strategies.items() if any(s.ledger.position(sym, LIVE_BOOK, start // SHELF_NS) for sym in s.ledger.entries)}
+    before, known = _records(m, store, start - HISTORY_NS, start - 1, MOST_HISTORY, carried)[::2] if whole and carried & fills.keys() else ({}, True)
+    since = start - HISTORY_NS if known else start
     unpriced = _unpriced(m, store, start, end)
     return {
         name: {
-            **_one(m, s, start, end, now, fills.get(name), lines.get(name, []), parity.get(name, {})),
+            **_one(
+                m, s, start, end, now, fills.get(name, []) if whole else None, lines.get(name, []), parity.get(name, {}),
+                before.get(name, []) if known else [], _opening(m, s, since) if name in carried else {},
+            ),
             "unpriced": unpriced.get(name, {}),
         }
         for name, s in m.strategies.items()
@@ -69,8 +81,24 @@ def _of_pair(m: Monitor, book: str, strategy: str, symbol: str) -> tuple[str, st
     return pair.base, pair.quote
 
 
-def _records(m: Monitor, store: Store, start: int, end: int) -> tuple[dict[str, list[FillColumns] | None], dict[str, list[Line]]]:
-    fills: dict[str, list[FillColumns] | None] = {}
+def _opening(m: Monitor, s: Strategy, t: int) -> dict[int, Lot]:
+    """What the live book held at a time, at the price of that time."""
+    out = {}
+    for sym in s.ledger.entries:
+        units = s.ledger.position(sym, LIVE_BOOK, t // SHELF_NS)
+        price, when = m.marks.price(sym, t)
+        if when == NO_TS:
+            price, when = m.marks.first_after(sym, t)
+        if units and when != NO_TS:
+            out[sym] = Lot(units=units, cost=price, opened=float(t))
+    return out
+
+
+def _records(
+    m: Monitor, store: Store, start: int, end: int, most: int, names: Collection[str] | None = None
+) -> tuple[dict[str, list[FillColumns]], dict[str, list[Line]], bool]:
+    """Live fills and other lines of [start, end] by strategy (of `names`), and whether they are all: no fills where there are more than `most`."""
+    fills: dict[str, list[FillColumns]] = {}
     lines: dict[str, list[Line]] = {}
     held = 0
     for file, own, _, rare in store.records(None, start, end):
@@ -83,19 +111,17 @@ def _records(m: Monitor, store: Store, start: int, end: int) -> tuple[dict[str, 
         if own is None:
             continue
         held += len(own)
-        if held > MOST_FILLS:
-            return dict.fromkeys(m.strategies), lines
+        if held > most:
+            return {}, lines, False
         keep = (own.ts >= start) & (own.ts <= end) & ~own.shadow
         for name in dict.fromkeys(own.strategy):
-            if name not in m.strategies:
+            if name not in m.strategies or (names is not None and name not in names):
                 continue
             busted = np.fromiter(m.strategies[name].memory.busted, np.uint64, len(m.strategies[name].memory.busted))
             mine = own.take(keep & np.fromiter((x == name for x in own.strategy), np.bool_, len(own)) & ~np.isin(own.key, busted))
             if len(mine):
-                table = fills.setdefault(name, [])
-                if table is not None:
-                    table.append(mine)
-    return fills, lines
+                fills.setdefault(name, []).append(mine)
+    return fills, lines, True
 
 
 def _sessions(m: Monitor, s: Strategy) -> Callable[[int], bool] | None:
@@ -113,7 +139,10 @@ def _one(
     columns: list[FillColumns] | None,
     lines: list[Line],
     parity: dict[str, float | None],
+    history: list[FillColumns],
+    opening: dict[int, Lot],
 ) -> dict[str, Any]:
+    """`columns`: the day's live fills, None where they are too many; `history`: those before, from the positions `opening` on."""
     terms = m.parameters.of(s.name)
 
     def rate(ccy: int) -> float | None:
@@ -125,17 +154,29 @@ def _one(
     }  # fmt: skip
     until = settling(s, m.parameters, now, waiting=False)
     out: dict[str, Any] = {"metrics": metrics, "series": day_series(s, m.marks, m.names, start, end, until, returns)}
-    if columns is None and any(s.books.summaries):
+    if columns is None:
         return out
-    fills = live_fills(FillColumns.joined(columns), m.instruments, m.fee_price) if columns else no_fills()
-    out["markouts"] = markouts(fills, m.marks, min(now, end + 1800 * 1_000_000_000)) if len(fills) else None
+    both = [*history, *columns]
+    fills = live_fills(FillColumns.joined(both), m.instruments, m.fee_price) if both else no_fills()
+    own = fills.between(start, end)
+    out["markouts"] = markouts(own, m.marks, min(now, end + 1800 * 1_000_000_000)) if len(own) else None
     long = interval_returns(
         s, m.marks, capital=terms.capital, now=min(now, end + 1), first=(start - 29 * DAY_NS) // SHELF_NS, last=end // SHELF_NS, rate=rate
     )
-    out["performance"] = msgspec.to_builtins(
-        performance(
-            fills, outcomes(lines, fills), start, end, daily=daily_profits(long), marks=m.marks,
+    worth, summable = _worth(m, s, own, rate)
+    if len(own) or lines:
+        found = performance(
+            fills, outcomes(lines, own), start, end, daily=daily_profits(long), marks=m.marks, opening=opening, rates=worth,
             capital=long.capital if long is not None else terms.capital, sessions=_sessions(m, s),
-        )
-    ) if len(fills) or lines else None  # fmt: skip
+        )  # fmt: skip
+        out["performance"] = msgspec.to_builtins(found if summable else msgspec.structs.replace(found, **dict.fromkeys(MONEY)))
     return out
+
+
+def _worth(m: Monitor, s: Strategy, fills: LiveFills, rate: Callable[[int], float | None]) -> tuple[dict[int, float], bool]:
+    """Value of each symbol's currency, where they are several, and whether all are known."""
+    money = {sym: m.instruments.pair(LIVE, s.name, order[0]).ccy for sym, order in zip(fills.sym.tolist(), fills.order, strict=True)}
+    if len(set(money.values())) < 2:
+        return {}, True
+    values = {sym: rate(ccy) for sym, ccy in money.items()}
+    return {sym: v for sym, v in values.items() if v is not None}, None not in values.values()

@@ -13,7 +13,7 @@ from e2e.box import Box, at, decision, fill, heartbeat, trades
         ("typo = 1\n", {}, "typo"), ("[http]\nhost = 5\n", {}, "http.host"), ("[thresholds]\nwarning_bps = -3\n", {}, "warning_bps"),
         ("[thresholds]\nwarning_bps = 80\ncritical_bps = 50\n", {}, "warning_bps"), ("[publish]\ninterval = '40s'\nttl = '60s'\n", {}, "ttl"),
         ("[schedule]\ncheck_interval = 'soon'\n", {}, "check_interval"), ("[strategies.a]\nprofil = 'strict'\n", {}, "profil"), ("[nonsense]\na = 1\n", {}, "nonsense"),
-        ("[sources.a]\nbook = 'paper'\n", {}, "book"), ("[publish]\non_expiry = 'WARNING'\n", {}, "on_expiry"), ("x = [\n", {}, "parityd.toml"),
+        ("[sources.a]\npath = 'x'\nbook = 'paper'\n", {}, "book"), ("[publish]\non_expiry = 'WARNING'\n", {}, "on_expiry"), ("x = [\n", {}, "parityd.toml"),
         ("", {"PARITYD_HTTP__PROT": "1"}, "PARITYD_HTTP__PROT"), ("", {"PARITYD_NONSENSE": "1"}, "PARITYD_NONSENSE"), ("", {"PARITYD_HTTP__PORT": "many"}, "PARITYD_HTTP__PORT"),
         ("[overrides]\nallowed_users = ['nobody-of-this-name']\n", {}, "nobody-of-this-name"), ("[tracking_error]\nmethod = 'mean'\n", {}, "method"),
     ],

@@ -77,7 +77,7 @@ def test_metrics_count_what_happened(running: Box) -> None:
         and m("trading_enabled", strategy="bad") == 1
     )
     assert m("action_level", strategy="good") == 0 and not m("spool_backlog_files", book="live")
-    assert {x["component"] for x, _ in running.metrics()["attribution_bps"]} >= {"slippage_impact", "fee_impact", "total_pnl_diff"}
+    assert {x["component"] for x, _ in running.metrics()["attribution_bps"]} >= {"data", "timing", "slippage", "impact", "fee", "sizing", "model", "funding", "carry"}
     assert abs((m("publish_timestamp_seconds") or 0) - time.time()) < 10
     assert m("acknowledged_sequence", strategy="good") == 1
 

@@ -190,6 +190,24 @@ def test_case_14_the_nth_call_refused_loses_nothing(tmp_path: Path, call: str, e
     nth_call_refused(tmp_path, call, error, n)
 
 
+def test_case_14_a_store_whose_disk_fails_ends_the_process_and_the_next_one_finds_out_what_it_holds(box: Box, model: Model) -> None:
+    need("strace")
+    decisions, fills = trades(40)
+    with box.running():
+        box.drop("backtest", [*model.take(decisions), over()])
+        box.until(lambda: not box.spooled(), 10)
+        box.kill()
+    log = box.data / "parityd.sqlite-wal"
+    with box.running("strace", "-f", "-qq", "-o", "/dev/null", "-P", str(log), "-e", "inject=pwrite64:error=EIO:when=6+", ready=False):
+        for part in chunks(model.take(fills), 10):
+            box.drop("live", part)
+        box.drop("live", [over()])
+        assert box.ended(30) != 0
+    gate = box.gate()
+    box.until(lambda: not gate.read().trading_enabled, 4)
+    model.agrees(box)
+
+
 def test_case_15_a_file_system_that_turns_read_only_is_safe_and_loses_nothing(tmp_path: Path, model: Model) -> None:
     need_root()
     need("mkfs.ext4")

@@ -170,6 +170,19 @@ def test_case_08_descriptors_exhausted_is_safe_and_ends_when_they_are_back(box: 
     model.agrees(box)
 
 
+def test_case_08_memory_exhausted_is_safe_and_costs_no_file(box: Box, model: Model) -> None:
+    decisions, fills = trades(6000)
+    with box.running():
+        pid, gate = box.proc.pid, box.gate()
+        size = int(Path(f"/proc/{pid}/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.prlimit(pid, resource.RLIMIT_AS, (size + (1 << 20), resource.RLIM_INFINITY))
+        box.drop("backtest", [*model.take(decisions), over()])
+        box.drop("live", [*model.take(fills), over()])
+        box.until(lambda: box.proc.poll() is not None or not gate.read().trading_enabled or not box.spooled(), 20, "it ends, or is safe")
+    model.agrees(box)
+    assert not box.whole()
+
+
 def test_case_09_a_second_daemon_on_the_directory_is_refused(box: Box) -> None:
     with box.running():
         second = box.cli("run", timeout=20)

@@ -13,7 +13,7 @@ from faults.box import Box
 from formats.samples import fix, ft_tables
 from formats.samples import sqlite as database
 
-from parityd import commands
+from parityd import cli, commands
 from parityd.app import built, drain
 from parityd.service.sources import Sources
 from parityd.settings import load
@@ -456,6 +456,19 @@ def test_what_an_order_told_is_remembered_across_files_restarts_and_a_log_read_a
     desk.check()
     assert sum(q for _, q in desk.fills()) == 1.5
     assert desk.refused() == []
+
+
+def test_a_rebuilt_store_tells_the_same_and_goes_on_from_there(tmp_path):
+    desk = Desk(tmp_path, "orders.jsonl", strategy="mom")
+    for piece in (order("a", 0.25) + order("b", 0.5), order("a", 0.75, minute=1), order("a", 1.0, "closed", minute=2)):
+        desk.append(piece)
+        desk.check()
+    before = desk.fills()
+    assert cli.main(["rebuild", "--config", str(tmp_path / "parityd.toml")]) == 0
+    assert desk.fills() == before
+    desk.append(order("b", 0.75, minute=3))
+    desk.check()
+    assert desk.fills() == [*before, ("b#0.75", 0.25)]
 
 
 # --- polled ---------------------------------------------------------------------------------------------------------------------------------
