@@ -8,10 +8,11 @@
 FROM python:3.12-slim-bookworm AS build
 WORKDIR /source
 RUN python -m venv /opt/parityd
-COPY requirements/run.txt requirements/
-RUN /opt/parityd/bin/pip install --no-cache-dir --require-hashes -r requirements/run.txt
+COPY requirements/notify.txt requirements/
+RUN /opt/parityd/bin/pip install --no-cache-dir --require-hashes -r requirements/notify.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY parityd parityd
+COPY data/sample data/sample
 RUN /opt/parityd/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheel . \
  && /opt/parityd/bin/pip install --no-cache-dir --no-deps /wheel/*.whl \
  && /opt/parityd/bin/python -m compileall -q /opt/parityd

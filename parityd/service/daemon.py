@@ -75,6 +75,7 @@ class Daemon:
         self.stop = asyncio.Event()
         self.bell = asyncio.Event()
         self.started = False
+        self.told_first = False
         self.scheduled = schedule
         self.job_since = 0
         self.scanned_ns = 0
@@ -292,6 +293,7 @@ class Daemon:
         self.checked_ns = self.app.boottime()
         self.started = True
         await self.do(self.app.publisher.renew)
+        self.told_first = True
         self.desk.reasons = self.withheld()
         self.tell(TurnDone())
         self.notifier.status(f"{len(self.brain.v.m.strategies)} strategies")
@@ -386,7 +388,7 @@ class Daemon:
         while True:
             await asyncio.sleep(1.0)
             await self.do(self._tick)
-            self.desk.reasons = self.withheld() if self.app.publisher.published_ns else ["nothing has been published yet"]
+            self.desk.reasons = self.withheld() if self.told_first else ["starting: nothing has been published yet"]
             self.desk.degraded = self.facts().degraded
             self.metrics.follow(self.desk.action())
             if self.app.publisher.stepped.is_set():

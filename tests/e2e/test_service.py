@@ -15,7 +15,7 @@ CONFIG = '[publish]\ninterval = "1s"\nttl = "4s"\n'
 METRICS: dict[str, set[str]] = {
     "records_ingested_total": {"book", "kind"}, "records_rejected_total": {"book", "code"}, "records_duplicate_total": {"book"}, "files_ingested_total": {"book"},
     "spool_backlog_files": {"book"}, "ingest_lag_seconds": {"book"}, "trades": {"strategy", "state"}, "match_rate": {"strategy"}, "tracking_error_bps": {"strategy"},
-    "mean_price_diff_bps": {"strategy"}, "attribution_bps": {"strategy", "component"}, "quality_score": {"strategy"}, "drift_evidence": {"strategy", "channel"},
+    "mean_price_diff_bps": {"strategy"}, "attribution_bps": {"strategy", "component"}, "quality_score": {"strategy"},
     "action_level": {"strategy"}, "trading_enabled": {"strategy"}, "size_multiplier": {"strategy"}, "escalation_streak": {"strategy", "level"},
     "finding_active": {"strategy", "code"}, "free_bytes": set(), "check_duration_seconds_count": set(), "report_duration_seconds_count": set(),
     "last_check_timestamp_seconds": set(), "last_report_timestamp_seconds": set(), "publish_timestamp_seconds": set(), "publish_failures_total": set(),
@@ -77,7 +77,7 @@ def test_metrics_count_what_happened(running: Box) -> None:
         and m("trading_enabled", strategy="bad") == 1
     )
     assert m("action_level", strategy="good") == 0 and not m("spool_backlog_files", book="live")
-    assert {x["component"] for x, _ in running.metrics()["attribution_bps"]} >= {"data", "timing", "slippage", "impact", "fee", "sizing", "model", "funding", "carry"}
+    assert {x["component"] for x, _ in running.metrics()["attribution_bps"]} >= {"slippage", "fee", "sizing", "model", "funding", "total_pnl_diff"}
     assert abs((m("publish_timestamp_seconds") or 0) - time.time()) < 10
     assert m("acknowledged_sequence", strategy="good") == 1
 

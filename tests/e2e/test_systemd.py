@@ -52,8 +52,7 @@ def install(machine):
     (wheel,) = wheels.iterdir()
     shutil.copy(wheel, machine.root / "srv")
     machine.prepare("/usr/bin/python3", "-m", "venv", "--without-pip", "/opt/parityd")
-    machine.prepare(*PIP, "--require-hashes", "-r", str(ROOT / "requirements/run.txt"))
-    machine.prepare(*PIP, "-c", str(ROOT / "requirements/dev.txt"), "apprise")
+    machine.prepare(*PIP, "--require-hashes", "-r", str(ROOT / "requirements/notify.txt"))
     machine.prepare(*PIP, "--no-deps", f"/srv/{wheel.name}")
     for name, place in FILES.items():
         target = machine.root / place

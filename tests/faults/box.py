@@ -4,7 +4,6 @@ Nothing here looks inside: files, signals, HTTP and the command line are all the
 """
 
 import contextlib
-import ctypes.util
 import json
 import os
 import shutil
@@ -12,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from faults.forked import Forked
 
 from parityd.engine import Gate
 
@@ -28,7 +29,7 @@ SHIM = Path(__file__).with_name("shim.py")
 FAKETIME = next(
     (p for base in ("/usr/lib", "/usr/local/lib", "/lib") for p in Path(base).glob("**/faketime/libfaketimeMT.so.1")), None
 )  # fmt: skip
-RUNNING: set[subprocess.Popen[bytes]] = set()
+RUNNING: set[Any] = set()
 
 
 def need(*tools: str) -> None:
@@ -67,7 +68,7 @@ class Box:
         self.config = root / "parityd.toml"
         self.configure(config)
         self.env = {k: v for k, v in os.environ.items() if not k.startswith("PARITYD")} | {"PYTHONFAULTHANDLER": "1"}
-        self.proc: subprocess.Popen[bytes] | None = None
+        self.proc: Any = None  # a Popen, or a Forked
         self.dropped = 0
         self.errors = root / "stderr"
 
@@ -84,13 +85,11 @@ class Box:
 
     def start(self, *prefix: str, shim: str = "", env: dict[str, str] | None = None, stderr: Any = None) -> "Box":
         with self.errors.open("ab") as log:
-            self.proc = subprocess.Popen(
-                [*prefix, *self.command("run", shim=shim)],
-                stdout=log,
-                stderr=stderr or log,
-                env=self.env | (env or {}),
-                start_new_session=True,
-            )
+            if prefix or env:
+                command = [*prefix, *self.command("run", shim=shim)]
+                self.proc = subprocess.Popen(command, stdout=log, stderr=stderr or log, env=self.env | (env or {}), start_new_session=True)
+            else:
+                self.proc = Forked(["run", "--config", str(self.config)], shim, log.fileno(), stderr or log.fileno())
         RUNNING.add(self.proc)
         return self
 
@@ -137,9 +136,18 @@ class Box:
         self.until(up, timeout, "ready")
 
     def cli(self, *args: str, timeout: float = 120, shim: str = "", env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            self.command(*args, shim=shim), capture_output=True, text=True, timeout=timeout, env=self.env | (env or {}), check=False
-        )
+        if env:
+            command = self.command(*args, shim=shim)
+            return subprocess.run(command, capture_output=True, text=True, timeout=timeout, env=self.env | env, check=False)
+        argv = [*args, "--config", str(self.config)]
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            proc = Forked(argv, shim, out.fileno(), err.fileno())
+            RUNNING.add(proc)
+            code = proc.wait(timeout)
+            RUNNING.discard(proc)
+            out.seek(0)
+            err.seek(0)
+            return subprocess.CompletedProcess(argv, code, out.read().decode(), err.read().decode())
 
     def check(self, **how: Any) -> dict[str, Any]:
         done = self.cli("check", "--json", **how)
@@ -262,10 +270,6 @@ def mounted(folder: Path, *args: str) -> Iterator[Path]:
         yield folder
     finally:
         subprocess.run(["umount", "-l", str(folder)], check=False)
-
-
-def libc() -> ctypes.CDLL:
-    return ctypes.CDLL(ctypes.util.find_library("c"), use_errno=True)
 
 
 def end_all() -> None:

@@ -118,8 +118,8 @@ def test_case_04_a_blocked_loop_earns_no_renewal(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("shim", ["dead_task", "dead_thread"])
 def test_case_05_one_task_dead_ends_the_process(box: Box, shim: str) -> None:
-    with box.running(shim=shim):
-        assert box.ended(15) != 0
+    with box.running(shim=shim, ready=False):
+        assert box.ended(25) != 0
     assert "service.died" in box.log()
 
 
