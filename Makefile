@@ -45,7 +45,8 @@ lock: ## the newest versions that pyproject.toml allows, into requirements/
 	compile() { "$$temporary/bin/uv" pip compile pyproject.toml requirements/build.in --quiet --universal --python-version 3.11 \
 	  --fork-strategy fewest --generate-hashes --no-emit-index-url --no-annotate --no-header "$$@"; } && \
 	compile --upgrade -o requirements/run.txt && \
-	compile --upgrade --group dev --all-extras -c requirements/run.txt -o requirements/dev.txt
+	compile --upgrade --group dev --all-extras -c requirements/run.txt -o requirements/dev.txt && \
+	compile --extra notify -c requirements/dev.txt -o requirements/notify.txt
 
 clean: ## the virtual environment and every cache
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

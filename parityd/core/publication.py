@@ -74,8 +74,8 @@ def no_better_than(new: Entries, old: Entries | None) -> Entries:
     if old is None:
         return new
     out = {k: _worse(v, old.strategies.get(k, old.default if k not in old.strategies else v)) for k, v in new.strategies.items()}
-    for k, v in old.strategies.items():
-        out.setdefault(k, v)
+    for k, v in old.strategies.items():  # whom the new one does not name, it tells its default
+        out.setdefault(k, _worse(v, new.default))
     default = _worse(new.default, old.default)
     return Entries(out, default, most_severe(out.values(), default))
 

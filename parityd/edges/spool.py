@@ -11,7 +11,7 @@ import errno
 import heapq
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -25,6 +25,8 @@ _LINES = (".jsonl", ".csv")
 _NOT_OURS = (errno.EACCES, errno.EPERM)
 _NOT_A_FILE = (errno.ENOENT, errno.ELOOP, errno.ENXIO, errno.EISDIR)
 _UNFINISHED = (".tmp", ".part")
+Place = tuple[str, int]
+"""A file's name and inode: the same file, whatever is written to it."""
 _KINDS = (
     (stat.S_ISLNK, "a symbolic link"), (stat.S_ISDIR, "a directory"), (stat.S_ISFIFO, "a FIFO"), (stat.S_ISSOCK, "a socket"),
     (stat.S_ISCHR, "a device"), (stat.S_ISBLK, "a device"),
@@ -65,6 +67,10 @@ def _unfit_if_old(name: str, fd: int, facts: os.stat_result) -> tuple[str, str] 
 class Spool(Departures):
     """The inboxes below one data directory, and (inherited) the ways out of them."""
 
+    def __init__(self, data_dir: Path, limits: SpoolLimits | None = None) -> None:
+        super().__init__(data_dir, limits)
+        self.first_seen: dict[Path, dict[Place, int]] = {}  # so that a file which never stops changing grows old as well
+
     def inbox(self, book: str) -> Path:
         return self.data_dir / "spool" / book
 
@@ -83,10 +89,11 @@ class Spool(Departures):
             os.close(fd)
 
     def _sort_out(self, book: str, inbox: Path, fd: int, now_ns: int, limit: int | None) -> Scan:
-        seen = _Tally(now_ns)
+        seen = _Tally(now_ns, self.first_seen.get(inbox, {}))
         with os.scandir(fd) as listing:
             entries = seen.over(listing, self.stuck)
             chosen = sorted(entries, key=_order) if limit is None else heapq.nsmallest(limit, entries, key=_order)
+        self.first_seen[inbox] = seen.first_seen
         ready: list[Waiting] = []
         left: list[Waiting] = []
         refused: list[Unfit] = []
@@ -145,8 +152,10 @@ class Spool(Departures):
 class _Tally:
     """Counts all that pass, and how long the oldest has waited, while only a few are kept."""
 
-    def __init__(self, now_ns: int) -> None:
+    def __init__(self, now_ns: int, known: Mapping[Place, int]) -> None:
         self.now_ns = now_ns
+        self.known = known
+        self.first_seen: dict[Place, int] = {}
         self.count = 0
         self.oldest_ns: int | None = None
 
@@ -162,7 +171,9 @@ class _Tally:
             if stuck and key_of(facts) in stuck:
                 continue
             self.count += 1
-            since = min(self.now_ns, facts.st_ctime_ns)
+            place = (name, facts.st_ino)
+            since = min(self.now_ns, facts.st_ctime_ns, self.known.get(place, self.now_ns))
+            self.first_seen[place] = since
             if self.oldest_ns is None or since < self.oldest_ns:
                 self.oldest_ns = since
             yield name, facts

@@ -209,7 +209,7 @@ class Brain:
             self.reader.told.turned()
         unique = self._unrepeated([r for r in reads if r.batch is not None])
         try:
-            applied = self.v.m.apply([r.batch for r in unique if r.batch is not None], now)
+            applied, c = self._applied([r.batch for r in unique if r.batch is not None], now)
         except MACHINERY:
             raise
         except Exception as e:  # noqa: BLE001  the one place: a turn that raises is tried file by file, then record by record
@@ -224,7 +224,6 @@ class Brain:
             return done
         self.touched |= applied.touched
         self.unreported |= applied.touched
-        c = memory.gather(self.v, self.saved_names)
         c.files += [self._entry(r, got, now) for r, got in zip(unique, applied.counted, strict=True)]
         c.files += [
             _rejected_entry(r, now) for r in reads if r.unreadable is not None and r.sha256 and not self.is_known(r.waiting.book, r.sha256)
@@ -244,6 +243,11 @@ class Brain:
             refused = [x.code for x in (*r.batch.refusals, *got.refusals) if x.code != "conflict"] if r.batch is not None else []
             self.sources.add(r.source, len(refused), len(refused) + sum(got.accepted.values()), r.strategies)
         return done
+
+    def _applied(self, batches: list[FileBatch], now: int) -> tuple[Applied, Commit]:
+        """The batches in the state, and the state as it is to be stored: a record that cannot be stored raises here, not at the commit."""
+        applied = self.v.m.apply(batches, now)
+        return applied, memory.gather(self.v, self.saved_names)
 
     def _unrepeated(self, reads: list[Read]) -> list[Read]:
         """The same content twice in one turn counts once."""
@@ -289,7 +293,7 @@ class Brain:
 
         def tried(batch: FileBatch) -> Exception | None:
             try:
-                self.v.m.apply([batch], now)
+                self._applied([batch], now)
             except MACHINERY:
                 raise
             except Exception as e:  # noqa: BLE001  what a record raises is what is looked for

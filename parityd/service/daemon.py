@@ -291,6 +291,7 @@ class Daemon:
         await self.do(self.operators.settle)
         self.tell(await self.do(self.brain.check))
         self.checked_ns = self.app.boottime()
+        self.metrics.checked(self.app.now(), self.brain.view.check_seconds)
         self.started = True
         await self.do(self.app.publisher.renew)
         self.told_first = True

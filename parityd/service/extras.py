@@ -38,15 +38,27 @@ def day_extras(m: Monitor, store: Store, day: str, now: int, parity: dict[str, d
     start = day_start(day)
     end = start + DAY_NS - 1
     fills, lines, whole = _records(m, store, start, end, MOST_FILLS)
-    carried = {name for name, s in m.strategies.items() if any(s.ledger.position(sym, LIVE_BOOK, start // SHELF_NS) for sym in s.ledger.entries)}
-    before, known = _records(m, store, start - HISTORY_NS, start - 1, MOST_HISTORY, carried)[::2] if whole and carried & fills.keys() else ({}, True)
+    carried = {
+        name for name, s in m.strategies.items() if any(s.ledger.position(sym, LIVE_BOOK, start // SHELF_NS) for sym in s.ledger.entries)
+    }
+    before, known = (
+        _records(m, store, start - HISTORY_NS, start - 1, MOST_HISTORY, carried)[::2] if whole and carried & fills.keys() else ({}, True)
+    )
     since = start - HISTORY_NS if known else start
     unpriced = _unpriced(m, store, start, end)
     return {
         name: {
             **_one(
-                m, s, start, end, now, fills.get(name, []) if whole else None, lines.get(name, []), parity.get(name, {}),
-                before.get(name, []) if known else [], _opening(m, s, since) if name in carried else {},
+                m,
+                s,
+                start,
+                end,
+                now,
+                fills.get(name, []) if whole else None,
+                lines.get(name, []),
+                parity.get(name, {}),
+                before.get(name, []) if known else [],
+                _opening(m, s, since) if name in carried else {},
             ),
             "unpriced": unpriced.get(name, {}),
         }

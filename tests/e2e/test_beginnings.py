@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-
 from e2e.box import Box, at, decision, fill, heartbeat, lines, mark, stamp, trades
 
 
@@ -34,7 +33,13 @@ def test_identities(tmp_path: Path) -> None:
     """A fill: book, strategy, account, venue, symbol, id. A decision: book, run, strategy, symbol, trade id, time, action."""
     box = Box(tmp_path)
     one = fill("s", None, at(6), fill_id="1")
-    others = [{**one, "account": "a"}, {**one, "venue": "v"}, {**one, "symbol": "ETH/USD"}, {**one, "strategy": "t"}, {**one, "fill_id": "2"}]
+    others = [
+        {**one, "account": "a"},
+        {**one, "venue": "v"},
+        {**one, "symbol": "ETH/USD"},
+        {**one, "strategy": "t"},
+        {**one, "fill_id": "2"},
+    ]
     same = [one, {**one, "unknown": 5}, {**one, "quantity": "1.0"}, {**one, "ts": at(6).timestamp()}]
     box.drop("live", one, *others, *same, {**one, "trade_id": "x"}, {**one, "price": 100.5})
     d = decision("s", "1", at(6))

@@ -18,7 +18,7 @@ METRICS: dict[str, set[str]] = {
     "mean_price_diff_bps": {"strategy"}, "attribution_bps": {"strategy", "component"}, "quality_score": {"strategy"},
     "action_level": {"strategy"}, "trading_enabled": {"strategy"}, "size_multiplier": {"strategy"}, "escalation_streak": {"strategy", "level"},
     "finding_active": {"strategy", "code"}, "free_bytes": set(), "check_duration_seconds_count": set(), "report_duration_seconds_count": set(),
-    "last_check_timestamp_seconds": set(), "last_report_timestamp_seconds": set(), "publish_timestamp_seconds": set(), "publish_failures_total": set(),
+    "last_check_timestamp_seconds": set(), "publish_timestamp_seconds": set(), "publish_failures_total": set(),
     "config_last_reload_successful": set(), "audit_entries_total": set(), "build_info": {"version"}, "acknowledged_sequence": {"strategy"},
 }  # fmt: skip
 
@@ -77,7 +77,14 @@ def test_metrics_count_what_happened(running: Box) -> None:
         and m("trading_enabled", strategy="bad") == 1
     )
     assert m("action_level", strategy="good") == 0 and not m("spool_backlog_files", book="live")
-    assert {x["component"] for x, _ in running.metrics()["attribution_bps"]} >= {"slippage", "fee", "sizing", "model", "funding", "total_pnl_diff"}
+    assert {x["component"] for x, _ in running.metrics()["attribution_bps"]} >= {
+        "slippage",
+        "fee",
+        "sizing",
+        "model",
+        "funding",
+        "total_pnl_diff",
+    }
     assert abs((m("publish_timestamp_seconds") or 0) - time.time()) < 10
     assert m("acknowledged_sequence", strategy="good") == 1
 

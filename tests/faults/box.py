@@ -22,6 +22,7 @@ from typing import Any
 import pytest
 from faults.forked import Forked
 
+from parityd.edges.lock import holder
 from parityd.engine import Gate
 
 FAST = '[publish]\ninterval = "500ms"\nttl = "2s"\n'
@@ -102,9 +103,14 @@ class Box:
     def kill(self) -> None:
         """The whole session: strace and its child go together."""
         assert self.proc is not None
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.proc.pid, signal.SIGKILL)
+        if self.proc.poll() is None:
+            for end in (os.kill, os.killpg):  # what has just been forked leads no session yet
+                with contextlib.suppress(ProcessLookupError):
+                    end(self.proc.pid, signal.SIGKILL)
         self.ended()
+        end_of_wait = time.monotonic() + 5
+        while holder(self.data) is not None and time.monotonic() < end_of_wait:  # what ran under strace ends a moment later
+            time.sleep(0.01)
 
     def stop(self, sig: int = signal.SIGTERM, timeout: float = 25) -> int:
         assert self.proc is not None

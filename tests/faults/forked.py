@@ -47,7 +47,6 @@ class Forked:
                     atexit._run_exitfuncs()
                 with contextlib.suppress(BaseException):
                     sys.stdout.flush()
-                    sys.stderr.flush()
                 os._exit(code)
 
     def poll(self) -> int | None:

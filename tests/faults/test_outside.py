@@ -67,7 +67,7 @@ def test_case_36_a_full_log_target_holds_up_nothing_not_even_the_end(box: Box, m
     os.set_blocking(writer, True)
     decisions, fills = trades(200)
     try:
-        with box.running(ready=False, stderr=writer):
+        with box.running(ready=False, stderr=writer, env={"PYTHONUNBUFFERED": "1"}):  # started anew: how an interpreter ends is part of it
             box.until(box.fresh, 15)
             for part in chunks(model.take(fills), 2):
                 box.drop("live", part)
