@@ -4,6 +4,7 @@
 2. Positions are integers of 1e-8 units: what was bought and sold again is exactly zero.
 3. All books are valued with the same marks; profit and loss of an interval = position held x change of mark + what was traded in it.
 4. Intervals older than `KEPT` are folded into the opening position.
+5. A posting that would take an interval or a position over `MOST` units is refused (OverflowError), before anything of it is kept for good.
 """
 
 import msgspec
@@ -17,6 +18,8 @@ from parityd.core.rows import SHELF_NS
 F64 = NDArray[np.float64]
 UNIT = 100_000_000
 KEPT = 35 * 96
+MOST = 2**62
+"""In 1e-8 units: 46 billion of anything; more has no room in 64 bits."""
 BOOK, ALLOWED, LIVE_BOOK, HELD = 0, 1, 2, 3
 
 
@@ -37,6 +40,16 @@ class Ledger:
         self.entries: dict[int, dict[int, Entry]] = {}
         self.opening: dict[int, list[int]] = {}
         self.changed: set[tuple[int, int]] = set()
+        self.net: dict[int, list[int]] = {}  # position by book after all intervals, where it was asked for
+
+    def _add(self, sym: int, e: Entry, side: int, units: int) -> None:
+        net = self.net.get(sym)
+        if net is None:
+            net = self.net[sym] = [self.position(sym, one, MOST) for one in range(4)]
+        e.q[side] += units
+        net[side] += units
+        if max(abs(e.q[side]), abs(net[side])) > MOST:
+            raise OverflowError(f"a position of more than {MOST / UNIT:.3g} units")
 
     def entry(self, sym: int, number: int) -> Entry:
         self.changed.add((sym, number))
@@ -57,17 +70,17 @@ class Ledger:
         for k, code in enumerate(uniq.tolist()):
             e = self.entry(code >> 32, code & 0xFFFFFFFF)
             for side in (BOOK, ALLOWED) if book == BACKTEST else (LIVE_BOOK,):
-                e.q[side] += sign * int(q[k])
+                self._add(code >> 32, e, side, sign * int(q[k]))
                 e.cash[side] += sign * float(cash[k])
                 e.fees[side] += sign * float(fees[k])
                 e.trades[side] += sign * int(count[k])
             if book != BACKTEST:
-                e.q[HELD] += sign * int(held[k])
+                self._add(code >> 32, e, HELD, sign * int(held[k]))
 
     def adjust(self, sym: int, t: int, side: int, quantity: float, cash: float, fee: float) -> None:
         """A single correction of one book (what the allowed book did not do, what a run no longer does)."""
         e = self.entry(sym, t // SHELF_NS)
-        e.q[side] += round(quantity * UNIT)
+        self._add(sym, e, side, round(quantity * UNIT))
         e.cash[side] += cash
         e.fees[side] += fee
 
@@ -86,7 +99,7 @@ class Ledger:
         e = self.entry(sym, number)
         for side in range(4):
             carried = self.position(sym, side, number)
-            e.q[side] += round(carried * (ratio - 1))
+            self._add(sym, e, side, round(carried * (ratio - 1)))
 
     def fold(self, newest: int) -> list[tuple[int, int]]:
         """Let the oldest intervals go into the opening positions; returns what was dropped."""

@@ -21,6 +21,7 @@ from parityd.core.assessing import Facts
 from parityd.core.commands import Command, Halt, Moment
 from parityd.core.instants import day_text
 from parityd.core.intake import Counted, FileBatch
+from parityd.core.monitor import Applied
 from parityd.core.publication import Entries, Head, entries, rises
 from parityd.core.records import Refusal
 from parityd.core.rows import SHELF_NS

@@ -337,3 +337,17 @@ def test_csv_cells_may_be_empty(tmp_path: Path) -> None:
     box.put("live", "f.csv", f"{names}\nfill,s,BTC/USD,{stamp(at(6) + timedelta(seconds=1))},,a,buy,1,100,1,,,false\n".encode())
     entry = box.check(at(12))["strategies"]["s"]
     assert box.refused() == [] and entry["trades"]["matched"] == 1
+
+
+def test_a_quantity_that_no_ledger_can_hold_costs_only_itself(tmp_path: Path) -> None:
+    """Each alone, and several that only add up to it; the next check still works."""
+    box = Box(tmp_path)
+    huge = [fill("s", f"h{i}", at(5, i), symbol="PEPE/USD", quantity=q, price=1e-6) for i, q in enumerate((1e11, 1.5e11, 1e18, 1e300))]
+    sums = [fill("s", f"m{i}", at(5, 10 + i), symbol="SHIB/USD", quantity=1.5e10, price=1e-6) for i in range(4)]
+    good = trades("s", [3.0, -3.0] * 6)
+    box.drop("backtest", *good[0], decision("s", "h", at(5), symbol="PEPE/USD", quantity=1e12, price=1e-6), heartbeat("s", at(20, 50)))
+    box.drop("live", *huge, *sums, *good[1], heartbeat("s", at(20, 50)))
+    box.check(at(21))
+    entry = box.check(at(21))["strategies"]["s"]
+    assert entry["trades"]["matched"] == 12 and entry["trades"]["unexpected"] == 3
+    assert len(box.refused()) == 6 and not box.set_aside() and not box.spooled()
