@@ -66,6 +66,7 @@ class Daemon:
         self.brain = app.brain
         self.settings: Settings = app.settings
         self.metrics = Metrics(__version__)
+        self.metrics.reloaded(successful=True)
         self.desk = DeskView(app, app.now())
         self.operators = Watch(app)
         self.notifier = Notifier.from_environment(os.environ)
