@@ -147,7 +147,7 @@ class Publisher:
         decision = self.decision_sequence + (0 if same(entries, before) else 1)
         head = Head(self.sequence + 1, decision, self.terms.instance, self.terms.boot_id, wall, boot, ttl, self.terms.on_expiry)
         try:
-            self._replace("trading_override.json", encoded(override_document(head, entries)), stop=before is None or rises(entries, before))
+            self._replace("trading_override.json", encoded(override_document(head, entries)), stop=stops_more(entries, before))
         except OSError as e:
             self._failed(e)
             self.sequence = head.sequence  # whether it reached the disk is not known: never used again
@@ -263,6 +263,14 @@ def stops_all(entries: Entries) -> bool:
     """Whether nobody is permitted anything by it."""
     least = SEVERITY["DISABLE_TRADING"]
     return all(SEVERITY[one.action] >= least for one in (entries.default, *entries.strategies.values()))
+
+
+def stops_more(entries: Entries, before: Entries | None) -> bool:
+    """Whether somebody loses a permission by it: what the reserve is for."""
+    stopped = {name: one for name, one in (("", entries.default), *entries.strategies.items()) if not one.trading_enabled}
+    if before is None:
+        return bool(stopped)
+    return any(before.strategies.get(name, before.default).trading_enabled for name in stopped)
 
 
 def encoded(document: Mapping[str, Any]) -> bytes:

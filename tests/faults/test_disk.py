@@ -69,6 +69,7 @@ def test_case_12_power_cut_loses_nothing_acknowledged(tmp_path: Path, kind: str)
         unmount(box)
 
 
+@pytest.mark.torture
 def test_case_12_control_with_the_fsync_taken_out_the_power_cut_is_noticed(tmp_path: Path) -> None:
     box, _, seen, archived = cut_while_it_runs(tmp_path, "xfs", 1.0, shim="no_fsync")
     try:
@@ -182,9 +183,7 @@ def nth_call_refused(tmp_path: Path, call: str, error: str, n: int) -> bool:
     return injected
 
 
-@pytest.mark.parametrize(
-    ("call", "error", "n"), [("fsync", "EIO", 4), ("/^rename", "EIO", 1), ("pwrite64", "ENOSPC", 12), ("/^mkdir", "ENOSPC", 3)]
-)
+@pytest.mark.parametrize(("call", "error", "n"), [("fsync", "EIO", 4), ("pwrite64", "ENOSPC", 12)])
 def test_case_14_the_nth_call_refused_loses_nothing(tmp_path: Path, call: str, error: str, n: int) -> None:
     need("strace")
     nth_call_refused(tmp_path, call, error, n)
@@ -260,7 +259,7 @@ def reset_broken(box: Box, name: str = "reset.json") -> None:
     box.outcome(name, "applied")
 
 
-@pytest.mark.parametrize("how", ["flipped", "cut", "emptied", "deleted"])
+@pytest.mark.parametrize("how", ["flipped", "deleted", *(pytest.param(how, marks=pytest.mark.torture) for how in ("cut", "emptied"))])
 def test_case_16_a_broken_store_is_set_aside_and_never_silently_empty(box: Box, model: Model, how: str) -> None:
     decisions, fills = trades(40)
     box.drop("backtest", [*model.take(decisions), over()])

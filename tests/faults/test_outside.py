@@ -110,6 +110,7 @@ def poisoned_python(root: Path) -> Path:
     return folder
 
 
+@pytest.mark.torture
 def test_case_37_a_file_that_was_being_read_at_a_kill_and_is_sound_is_taken(box: Box, model: Model) -> None:
     decisions, fills = trades(30)
     for book, records in (("backtest", decisions), ("live", fills)):
@@ -148,7 +149,7 @@ def test_case_38_an_unmounted_data_dir_permits_nothing(tmp_path: Path) -> None:
     end_all()
 
 
-@pytest.mark.parametrize("what", ["store", "snapshot"])
+@pytest.mark.parametrize("what", ["store", pytest.param("snapshot", marks=pytest.mark.torture)])
 def test_case_39_an_older_copy_put_back_is_told_from_the_present(box: Box, model: Model, what: str) -> None:
     decisions, fills = trades(40)
     saved = box.root / "saved"

@@ -153,7 +153,7 @@ def test_case_23_many_files_at_once_in_bounded_memory_with_steady_renewals(box: 
     with box.running():  # a first publication, so that there is something to renew
         pass
     started = time.monotonic()
-    decisions, fills = trades(1500)
+    decisions, fills = trades(1000)
     with box.running():
         for book, records in (("backtest", model.take(decisions)), ("live", model.take(fills))):
             folder = box.data / "spool" / book
@@ -187,6 +187,7 @@ def test_case_24_a_folder_deleted_and_made_again(box: Box, model: Model) -> None
     model.agrees(box)
 
 
+@pytest.mark.torture
 def test_case_24_a_watch_that_lost_events_is_made_good_by_the_scan(box: Box, model: Model) -> None:
     decisions, fills = trades(300)
     with box.running():

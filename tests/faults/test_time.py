@@ -41,7 +41,7 @@ def stepped(box: Box, model: Model, steps: list[str]) -> None:
     assert not [r for r in box.rejected() if r["code"] != "future_timestamp"]
 
 
-@pytest.mark.parametrize("steps", [["-3600s", "+0s"], ["+3600s", "+3650d", "+0s"]])
+@pytest.mark.parametrize("steps", [["-3600s", "+0s"], pytest.param(["+3600s", "+3650d", "+0s"], marks=pytest.mark.torture)])
 def test_case_26_the_wall_clock_steps_and_renewals_go_on_once_everything_was_judged_again(box: Box, model: Model, steps: list[str]) -> None:
     stepped(box, model, steps)
     assert not box.rejected()
@@ -128,6 +128,7 @@ def test_case_29_after_a_reboot_an_old_file_permits_nothing_until_it_was_looked_
     model.agrees(box)
 
 
+@pytest.mark.torture
 def test_control_without_the_comparison_of_clocks_a_step_is_not_noticed(box: Box) -> None:
     box.check()
     with box.running(env=faked(box, "+0s"), shim="no_clock_check"):

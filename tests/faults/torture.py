@@ -128,6 +128,17 @@ def gate(room: Path, n: argparse.Namespace) -> int:
     return n.mutations
 
 
+def rest(room: Path, n: argparse.Namespace) -> int:
+    """The short tests that are too long for `make test`."""
+    del n
+    at = f"--basetemp={fresh(room) / 't'}"
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", at, "-m", "torture", str(HERE)], capture_output=True, text=True, check=False, cwd=HERE.parents[1]
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-1500:]
+    return int(done.stdout.rsplit(" passed", 1)[0].split()[-1])
+
+
 ROWS: dict[str, tuple[str, Callable[[Path, argparse.Namespace], int]]] = {
     "kills": ("1 SIGKILL at random under load", kills),
     "steps": ("2 SIGKILL at the N-th fsync, write, rename, unlink", steps),
@@ -140,6 +151,7 @@ ROWS: dict[str, tuple[str, Callable[[Path, argparse.Namespace], int]]] = {
     "publications": ("30 publications with readers", publications),
     "gate": ("31 mutations of a publication", gate),
     "refused": ("43 refused records", refused),
+    "rest": ("further single cases and negative controls", rest),
 }
 
 
