@@ -1,50 +1,50 @@
 """One strategy's executions: taken in, joined, kept on their shelves (JUDGEMENT 2).
 
-1. Joining by id is a look-up by name, whole batches at a time; joining by time (`pairing`) re-pairs the cluster that a batch touched.
-2. The rows are a function of the records, not of their order: an execution that comes late re-opens exactly the pairs it can reach.
-3. A newer run strips the backtest sides that it covers; what was superseded never comes back.
-4. Nothing here knows of thresholds, clocks or files: shelves that are not in memory are asked of `load`.
+1. Joining by id is a look-up by name, whole batches at a time; pairs by time are made by `pairing` and opened again here, before
+   anything about their executions changes.
+2. The rows are a function of the records, not of their order: what the next record of a name finds is what it would have found first.
+3. A name lies on one row. Where a pair by time needs the place of a side that has no execution (a decision, an order), that side lies apart
+   (`ASIDE`) until the pair is opened.
+4. Nothing here knows of thresholds, clocks or files.
 """
 
-from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from parityd.core.attribution import derive
-from parityd.core.hashing import U64
-from parityd.core.index import GONE, Places
+from parityd.core.attribution import with_parts
+from parityd.core.hashing import U64, mix
+from parityd.core.index import Places
 from parityd.core.matching import reach
 from parityd.core.parameters import Parameters
 from parityd.core.records import BACKTEST, LIVE, NO_TS
 from parityd.core.rows import (
     AMBIGUOUS,
-    B_FIELDS,
     B_FILLS,
     B_ID,
     BY_ID,
-    BY_NONE,
     DEAD,
     HAS_PARTS,
-    L_FIELDS,
     L_ID,
-    MAKER,
+    PAIRING_TIMES,
     PART,
-    SHELF_NS,
+    TWO_IDS,
     Rows,
     Shelf,
+    Texts,
     blank,
-    shelf_of,
+    text_column,
 )  # fmt: skip
-from parityd.core.summary import ShelfSummary
+from parityd.core.shelves import LONGEST_SLACK, At, Load, Shelves, slack_of
+from parityd.core.sides import KEY, OTHER, TRADE, add, clear, executed, put_on, taken_off, without_execution
 
-SIDE_FIELDS = {BACKTEST: B_FIELDS, LIVE: L_FIELDS}
-KEY = {BACKTEST: "bkey", LIVE: "lkey"}
-OTHER = {BACKTEST: LIVE, LIVE: BACKTEST}
-LONGEST_SLACK = 7 * 86_400 * 1_000_000_000
-Load = Callable[[str, int], Shelf | None]
-Part = tuple[Rows, list[str]]  # rows and their trade ids
+Part = tuple[Rows, Texts | list[str]]  # rows and their trade ids
+_Given = tuple[Rows, Texts]
+BOOKS = (BACKTEST, LIVE)
+ASIDE = np.uint64(0xA51DE0FF5E7A51DE)
+JOINED_BY_TIME = PART | HAS_PARTS
 
 
 class Cell(msgspec.Struct):
@@ -67,286 +67,378 @@ class RunSpan(msgspec.Struct, frozen=True):
     symbol: str = ""
 
 
-class Books:
+class Join(NamedTuple):
+    """A pair to be made of the executions of these names."""
+
+    b: int
+    l: int
+    how: int
+    ambiguous: bool
+    b_parts: tuple[int, ...] = ()
+    l_parts: tuple[int, ...] = ()
+
+
+class Books(Shelves):
     """The rows of one strategy."""
 
     def __init__(self, strategy: str, parameters: Parameters, places: Places, load: Load) -> None:
-        self.strategy = strategy
-        self.parameters = parameters
-        self.places = places
-        self.load = load
-        self.shelves: dict[int, Shelf] = {}
-        self.summaries: dict[int, ShelfSummary] = {}
-        self.dirty: set[int] = set()  # shelves whose rows changed since their summary was made
-        self.unsaved: set[int] = set()
+        super().__init__(strategy, parameters, places, load)
         self.cells: dict[int, Cell] = {}
         self.runs: list[RunSpan] = []
-        self.touched: dict[tuple[int, int], list[int]] = {}  # (symbol, side) -> times to pair again
-        self.changed_days: set[int] = set()
-        self._clock = 0
-        self._later: list[tuple[str, np.void, str]] = []
+        self.touched: dict[tuple[int, int], list[NDArray[np.int64]]] = {}  # (symbol, side) -> times to pair again
+        self.overruled: list[Rows] = []  # simulated executions that fills replaced, for the ledgers
 
-    # --- shelves ------------------------------------------------------------------------------------------------
-
-    def shelf(self, number: int) -> Shelf:
-        self._clock += 1
-        found = self.shelves.get(number)
-        if found is None:
-            found = (self.load(self.strategy, number) if number in self.summaries else None) or Shelf(number)
-            self.shelves[number] = found
-        found.touched = self._clock
-        return found
-
-    def evict(self, most_rows: int) -> None:
-        """Let go of the longest untouched stored shelves until at most so many rows are in memory."""
-        held = sum(s.n for s in self.shelves.values())
-        for number, shelf in sorted(self.shelves.items(), key=lambda item: item[1].touched):
-            if held <= most_rows:
-                break
-            if number not in self.dirty and number not in self.unsaved:
-                held -= shelf.n
-                del self.shelves[number]
-
-    def mark(self, number: int) -> None:
-        self.dirty.add(number)
-        self.unsaved.add(number)
-        self.changed_days.add(number * SHELF_NS // (86_400 * 1_000_000_000))
-
-    def refresh(self) -> None:
-        """Sum the changed shelves anew."""
-        for number in self.dirty:
-            self.summaries[number] = ShelfSummary(self.shelf(number).rows)
-        self.dirty.clear()
-
-    def rows_between(self, start: int, end: int) -> Iterator[tuple[Shelf, NDArray[np.int64]]]:
-        """Shelves with rows of trade time in [start, end], and the places of the living ones."""
-        lo, hi = shelf_of(start), shelf_of(end)
-        if hi - lo < len(self.summaries) + len(self.shelves):
-            numbers = [k for k in range(lo, hi + 1) if k in self.summaries or k in self.shelves]
-        else:
-            numbers = sorted(k for k in {*self.summaries, *self.shelves} if lo <= k <= hi)
-        for number in numbers:
-            shelf = self.shelf(number)
-            r = shelf.rows
-            yield shelf, np.flatnonzero(((r["flags"] & DEAD) == 0) & (r["t"] >= start) & (r["t"] <= end))
-
-    # --- taking in ----------------------------------------------------------------------------------------------
+    # --- taking in ------------------------------------------------------------------------------------------------
 
     def absorb(self, backtest: Part | None, live: Part | None) -> None:
         """Rows of one batch, each with one side filled; names may repeat and may be known."""
-        fresh: dict[str, Part] = {}
-        for book, part in ((BACKTEST, backtest), (LIVE, live)):
-            if part is not None and len(part[0]):
-                fresh[book] = self._merge_known(book, *part)
-        self._insert(fresh.get(BACKTEST), fresh.get(LIVE))
-        later, self._later = self._later, []
-        for book, row, text in later:
-            self.merge_one(book, row, text)
+        more_b, more_l = _given(backtest), _given(live)
+        while more_b is not None or more_l is not None:
+            b, more_b = _firsts(BACKTEST, more_b)
+            l, more_l = _firsts(LIVE, more_l)
+            self._insert(self._merge_known(BACKTEST, b), self._merge_known(LIVE, l))
 
-    def _merge_known(self, book: str, rows: Rows, texts: list[str]) -> Part:
-        """Merge what belongs to known rows; give back the rest, sorted by name and without repetition."""
-        order = np.argsort(rows[KEY[book]], kind="stable")
-        rows = rows[order]
-        texts = [texts[i] for i in order.tolist()]
-        keys: U64 = rows[KEY[book]]
-        repeated = np.zeros(len(rows), np.bool_)
-        repeated[1:] = keys[1:] == keys[:-1]
-        self._later += [(book, rows[i].copy(), texts[i]) for i in np.flatnonzero(repeated).tolist()]
-        numbers = self.places.find(keys)
-        hit = (numbers != GONE) & ~repeated
-        for number in np.unique(numbers[hit]).tolist():
-            self._merge_shelf(book, number, rows, texts, np.flatnonzero(hit & (numbers == number)))
-        spots = np.flatnonzero(~hit & ~repeated)
-        return rows[spots], [texts[i] for i in spots.tolist()]
+    def _merge_known(self, book: str, part: _Given | None) -> _Given | None:
+        """Merge what belongs to known rows; give back the rest."""
+        if part is None:
+            return None
+        rows, texts = part
+        keys = rows[KEY[book]]
+        at = self.locate_many(keys)
+        hit = at.places >= 0
+        if not hit.any():
+            return part
+        loose = self.loose(at.only(hit))
+        if loose.any():
+            self.open(keys[hit][loose])
+            at = self.locate_many(keys)
+        if hit.any():
+            self._merge(book, at.only(hit), rows[hit], texts[hit])
+        return rows[~hit], texts[~hit]
 
-    def _insert(self, b: Part | None, l: Part | None) -> None:
+    def _merge(self, book: str, at: At, new: Rows, texts: Texts) -> None:
+        rows = self.read(at)
+        lacks = rows[KEY[book]] == 0
+        if lacks.all():
+            put_on(rows, new, book)
+        elif lacks.any():
+            mine = rows[lacks]
+            put_on(mine, new[lacks], book)
+            rows[lacks] = mine
+        if not lacks.all():
+            mine = rows[~lacks]
+            self._overrule(add(mine, new[~lacks], book))
+            rows[~lacks] = mine
+        for i in np.flatnonzero((rows["tid_len"] == 0) & (texts != "")).tolist():
+            self.shelf(int(at.numbers[i])).retext(int(at.places[i]), texts[i])
+        self.write(at, rows)
+
+    def _insert(self, b: _Given | None, l: _Given | None) -> None:
         """New names of both books: joined by id where they share one, then appended to their shelves."""
         if b is not None and l is not None and len(b[0]) and len(l[0]):
             _, ib, il = np.intersect1d(b[0]["bkey"], l[0]["lkey"], assume_unique=True, return_indices=True)
             if len(ib):
                 joined = b[0][ib]
-                self._fill_side(LIVE, joined, l[0][il])
-                self.append(joined, [b[1][i] for i in ib.tolist()])
+                put_on(joined, l[0][il], LIVE)
+                self.append(joined, b[1][ib])
                 b, l = _without(b, ib), _without(l, il)
         for part in (b, l):
             if part is not None:
                 self.append(*part)
 
-    def _fill_side(self, book: str, rows: Rows, new: Rows) -> None:
-        """Give rows that lack this book's side that of `new` (same name): joined by id where both are executions."""
-        for f in (KEY[book], *SIDE_FIELDS[book]):
-            rows[f] = new[f]
-        rows["flags"] |= new["flags"]
-        rows["side"] = np.where(rows["side"] == 0, new["side"], rows["side"])
-        rows["how"] = np.where((rows["b_q"] > 0) & (rows["l_q"] > 0), BY_ID, BY_NONE)
-        own, other = (new["ccy"], rows["ccy"]) if book == LIVE else (rows["ccy"], new["ccy"])
-        rows["ccy"] = np.where(own != 0, own, other)
+    def _overrule(self, rows: Rows) -> None:
+        if len(rows):
+            self.overruled.append(rows)
 
-    def append(self, rows: Rows, texts: list[str], *, derived: bool = False) -> None:
-        """New rows, each onto the shelf of its trade time."""
+    def fills_overrule(self, rows: Rows) -> None:
+        """A decision whose id has fills in the backtest, be it of the other side, is no execution. `rows`: backtest sides just absorbed."""
+        rows = rows[rows["b_trade"] != 0]
         if len(rows) == 0:
             return
-        if not derived:
-            rows = rows.copy()
-            derive(rows, self.parameters.of(self.strategy).thresholds.suspect_bps)
-            rows["pk"] = np.where(rows["bkey"] != 0, rows["bkey"], rows["lkey"])
-        numbers = rows["t"] // SHELF_NS
-        self._observe(rows)
-        for number in np.unique(numbers).tolist():
-            w = np.flatnonzero(numbers == number)
-            self.shelf(number).append(rows[w], [texts[i] for i in w.tolist()])
-            self.mark(number)
-        self._register(rows, numbers)
+        own = mix(rows["b_trade"], rows["side"].astype(np.int64).view(np.uint64))
+        opposite = mix(rows["b_trade"], (-rows["side"].astype(np.int64)).view(np.uint64))
+        names = np.unique(np.concatenate([own, opposite]))
+        at = self.locate_many(names)
+        found = self.read(at.only(at.places >= 0))
+        filled = np.unique(found["b_trade"][(found["flags"] & B_FILLS) != 0])
+        vain = executed(found, BACKTEST) & ((found["flags"] & B_FILLS) == 0) & np.isin(found["b_trade"], filled)
+        if vain.any():
+            names = found["bkey"][vain]
+            self.open(names)
+            at = self.locate_many(names)
+            mine = self.read(at)
+            self._overrule(taken_off(mine, BACKTEST))
+            without_execution(mine)
+            self.write(at, mine)
+            self.recheck(np.unique(mine["sym"]).tolist())
 
-    def _register(self, rows: Rows, numbers: NDArray[np.int64]) -> None:
-        for name in ("bkey", "lkey"):
-            own = np.flatnonzero(rows[name] != 0)
-            if len(own):
-                self.places.put_many(rows[name][own], numbers[own])
+    # --- what rows tell -------------------------------------------------------------------------------------------
 
-    def _observe(self, rows: Rows) -> None:
-        """Note what the cells learn from new or changed rows, and which of them ask for pairing by time."""
-        for sym in np.unique(rows["sym"]).tolist():
-            r = rows[rows["sym"] == sym]
-            cell = self.cells.setdefault(sym, Cell())
-            b, l = (r["bkey"] != 0) & (r["b_q"] > 0), (r["lkey"] != 0) & (r["l_q"] > 0)
-            by_id = r["how"] == BY_ID
-            cell.idless |= bool((((r["flags"] & B_ID) == 0) & b | ((r["flags"] & L_ID) == 0) & l).any())
-            cell.backtest |= bool(b.any())
-            cell.slack = max(cell.slack, _slack(r[b | l]))
-            cell.live |= bool(l.any())
-            if not cell.ids_shared and bool(by_id.any()):
-                cell.ids_shared = True
-                self._reopen(sym)
-            if cell.backtest and cell.live and (cell.idless or not cell.ids_shared):
-                self.ask(r[(b | l) & ((r["flags"] & DEAD) == 0)])
+    def note(self, rows: Rows) -> None:
+        """Learn from new or changed rows, and ask for pairing by time where that can change."""
+        syms = rows["sym"]
+        if len(rows) and (syms == syms[0]).all():
+            self._note_symbol(int(syms[0]), rows)
+            return
+        for sym in np.unique(syms).tolist():
+            self._note_symbol(sym, rows[syms == sym])
+
+    def _note_symbol(self, sym: int, r: Rows) -> None:
+        cell = self.cells.setdefault(sym, Cell())
+        b, l = executed(r, BACKTEST), executed(r, LIVE)
+        if not cell.idless:
+            cell.idless = bool((((r["flags"] & B_ID) == 0) & b | ((r["flags"] & L_ID) == 0) & l).any())
+        cell.backtest = cell.backtest or bool(b.any())
+        cell.live = cell.live or bool(l.any())
+        cell.slack = max(cell.slack, slack_of(r[b | l]))
+        if not cell.ids_shared and cell.backtest and cell.live and (bool((r["how"] == BY_ID).any()) or self._id_across(r[b | l])):
+            cell.ids_shared = True
+            self._ask_all(sym)
+        if cell.backtest and cell.live and (cell.idless or not cell.ids_shared):
+            self.ask(r[b | l])
+
+    def _id_across(self, rows: Rows) -> bool:
+        """Whether the other book knows one of these ids on the other side."""
+        for book in BOOKS:
+            other = OTHER[book]
+            r = rows[(rows[TRADE[book]] != 0) & executed(rows, book)]
+            names = mix(r[TRADE[book]], (-r["side"].astype(np.int64)).view(np.uint64))
+            there = self.read_names(names)
+            if bool((executed(there, other) & np.isin(there[KEY[other]], names)).any()):
+                return True
+        return False
 
     def ask(self, rows: Rows) -> None:
-        """These rows, or what they can reach, must be paired again."""
-        for f in ("b_ts", "b_sub", "b_first", "l_dts", "l_sub", "l_first"):
-            known = rows[rows[f] != NO_TS]
-            for sym, side, t in zip(known["sym"].tolist(), known["side"].tolist(), known[f].tolist(), strict=True):
-                self.touched.setdefault((sym, side), []).append(t)
+        """These rows, and what they can reach, must be paired again."""
+        times = [rows[f] for f in PAIRING_TIMES]
+        for side in np.unique(rows["side"]).tolist():
+            mine = rows["side"] == side
+            for sym in np.unique(rows["sym"][mine]).tolist():
+                w = mine & (rows["sym"] == sym)
+                t = np.unique(np.concatenate([c[w] for c in times]))
+                self.touched.setdefault((sym, side), []).append(t[t != NO_TS])
 
-    def _reopen(self, sym: int) -> None:
-        """The books turned out to share ids: what was joined by time is asked again."""
+    def _ask_all(self, sym: int) -> None:
+        """Whether ids are shared has changed: every execution of the symbol is asked again."""
         for number in sorted({*self.summaries, *self.shelves}):
             r = self.shelf(number).rows
-            self.ask(r[(r["sym"] == sym) & ((r["flags"] & DEAD) == 0) & (r["how"] > BY_ID)])
+            mine = r[(r["sym"] == sym) & ((r["flags"] & DEAD) == 0)]
+            self.ask(mine[executed(mine, BACKTEST) | executed(mine, LIVE)])
 
-    # --- one at a time ------------------------------------------------------------------------------------------
+    def recheck(self, syms: list[int]) -> None:
+        """Executions were taken back: do the books still share ids?"""
+        for sym in syms:
+            cell = self.cells.get(sym)
+            if cell is not None and cell.ids_shared and not self._still_shared(sym):
+                cell.ids_shared = False
+                self._ask_all(sym)
 
-    def locate(self, key: int) -> tuple[Shelf, int] | None:
-        """The living row that carries this name, in either book."""
-        number = self.places.get(key)
-        if number == GONE:
-            return None
-        shelf = self.shelf(number)
-        place = shelf.find(key)
-        return None if place < 0 else (shelf, place)
+    def _still_shared(self, sym: int) -> bool:
+        ids: dict[str, list[U64]] = {BACKTEST: [], LIVE: []}
+        for number in sorted({*self.summaries, *self.shelves}, reverse=True):
+            r = self.shelf(number).rows
+            mine = r[(r["sym"] == sym) & ((r["flags"] & DEAD) == 0)]
+            if (mine["how"] == BY_ID).any():
+                return True
+            for book in BOOKS:
+                ids[book].append(mine[TRADE[book]][executed(mine, book) & (mine[TRADE[book]] != 0)])
+        b, l = (np.concatenate(ids[book]) if ids[book] else np.zeros(0, np.uint64) for book in BOOKS)
+        return bool(np.isin(b, l).any())
 
-    def _merge_shelf(self, book: str, number: int, rows: Rows, texts: list[str], which: NDArray[np.int64]) -> None:
-        """Rows whose names lie on one shelf: all plain joins by id at once, the rest one by one."""
-        shelf = self.shelf(number)
-        key, other = KEY[book], KEY[OTHER[book]]
-        places = np.fromiter((shelf.find(k) for k in rows[key][which].tolist()), np.int64, len(which))
-        mine = shelf.view[np.maximum(places, 0)]
-        plain = (places >= 0) & (mine[key] == 0) & (mine[other] == rows[key][which]) & ((mine["flags"] & (HAS_PARTS | PART)) == 0)
-        w = np.flatnonzero(plain)
-        if len(w):
-            changed = shelf.view[places[w]]
-            self._fill_side(book, changed, rows[which[w]])
-            self.rewrite(shelf, places[w], changed)
-        for i in which[~plain].tolist():
-            self.merge_one(book, rows[i], texts[i])
+    # --- opened ---------------------------------------------------------------------------------------------------
 
-    def rewrite(self, shelf: Shelf, at: NDArray[np.int64], rows: Rows) -> None:
-        """Put changed rows back: in place, or on another shelf where their trade time moved."""
-        derive(rows, self.parameters.of(self.strategy).thresholds.suspect_bps)
-        numbers = rows["t"] // SHELF_NS
-        stay = numbers == shelf.number
-        shelf.view[at[stay]] = rows[stay]
-        shelf.reindex(at[stay])
-        self._observe(rows[stay])
-        self._register(rows[stay], numbers[stay])
-        self.mark(shelf.number)
-        moving = np.flatnonzero(~stay)
-        if len(moving):
-            texts = [shelf.text_of(p) for p in at[moving].tolist()]
-            for p in at[moving].tolist():
-                shelf.kill(p)
-            self.append(rows[moving], texts)
+    def read_names(self, names: U64) -> Rows:
+        """The rows of those of these names that are known."""
+        at = self.locate_many(names)
+        return self.read(at.only(at.places >= 0))
 
-    def merge_one(self, book: str, new: np.void, text: str) -> None:
-        """One more row of a name that may be known: added to its side, joined by id, or new."""
-        name = int(new[KEY[book]])
-        found = self.locate(name)
-        if found is None:
-            self.append(np.array([new]), [text])
+    def apart(self, names: U64) -> Rows:
+        """The sides of these names that lie apart, blank rows where there are none."""
+        at = self.locate_many(names ^ ASIDE)
+        out = blank(len(names))
+        found = at.places >= 0
+        out[found] = self.read(at.only(found))
+        return out
+
+    def loose(self, at: At) -> NDArray[np.bool_]:
+        """Which of these rows are joined by time, or with parts, or parts."""
+        out = np.zeros(len(at.numbers), np.bool_)
+        for number, w in at.groups():
+            view, places = self.shelf(number).view, at.places[w]
+            out[w] = (view["how"][places] > BY_ID) | ((view["flags"][places] & JOINED_BY_TIME) != 0)
+        return out
+
+    def open(self, names: U64) -> None:
+        """Pairs by time that carry these names become their two executions again; parts stand alone."""
+        at = self.locate_many(names)
+        at = at.only(at.places >= 0)
+        rows = self.read(at.only(self.loose(at)))
+        if len(rows) == 0:
             return
-        shelf, place = found
-        rows = shelf.view[place : place + 1].copy()
-        row = rows[0]
-        mine, theirs = int(row[KEY[book]]), int(row[KEY[OTHER[book]]])
-        if int(row["flags"]) & (PART | HAS_PARTS):
-            self.ask(rows)
-        if name not in (mine, theirs):
-            raise AssertionError("a name leads to a row that does not carry it")
-        if mine not in (0, name):  # the other side has this name, but was paired by time with another execution: the id decides
-            self.split(shelf, place)
-            self.merge_one(book, new, text)
+        owners = rows["part_of"][(rows["flags"] & PART) != 0]
+        pks = np.unique(np.concatenate([rows["pk"][(rows["flags"] & PART) == 0], owners]))
+        self._free_parts(pks)
+        self._part(pks)
+
+    def _free_parts(self, pks: U64) -> None:
+        """Leftovers that joined these pairs stand alone again."""
+        at = self.locate_many(pks)
+        rows = self.read(at)
+        grown = (rows["flags"] & HAS_PARTS) != 0
+        if not grown.any():
             return
-        if theirs not in (0, name) and book_has_id(book, new):
-            self.split(shelf, place)  # paired by time, and now more is known of the name: open, add, pair again
-            self.merge_one(book, new, text)
+        self.ask(rows[grown])
+        found = [self._parts_of(row) for row in rows[grown]]
+        spots = At(np.concatenate([f.numbers for f in found]), np.concatenate([f.places for f in found]))
+        parts = self.read(spots)
+        parts["part_of"] = 0
+        parts["flags"] &= ~np.uint16(PART)
+        names = np.where(parts["bkey"] != 0, parts["bkey"], parts["lkey"])
+        self.write(spots, parts)
+        self._rejoin(names)
+        at = self.locate_many(rows["pk"][grown])
+        mine = self.read(at)
+        mine["flags"] &= ~np.uint16(HAS_PARTS)
+        self.write(at, mine)
+
+    def _parts_of(self, row: np.void) -> At:
+        times = [int(row[f]) for f in PAIRING_TIMES if row[f] != NO_TS]
+        far = self.far_ns()
+        numbers: list[int] = []
+        places: list[int] = []
+        for number in self.numbers_near(min(times) - far, max(times) + far, self.cells[int(row["sym"])].slack):
+            r = self.shelf(number).rows
+            hit = np.flatnonzero((r["part_of"] == row["pk"]) & ((r["flags"] & (DEAD | PART)) == PART))
+            places += hit.tolist()
+            numbers += [number] * len(hit)
+        return At(np.array(numbers, np.int64), np.array(places, np.int64))
+
+    def _part(self, pks: U64) -> None:
+        """Pairs by time among these rows are split."""
+        at = self.locate_many(pks)
+        rows = self.read(at)
+        timed = rows["how"] > BY_ID
+        if not timed.any():
             return
-        if mine == 0:
-            self._fill_side(book, rows, np.array([new]))
-        else:
-            add_side(book, row, new)
-            row["flags"] |= new["flags"]
-            if theirs == name:
-                row["how"] = BY_ID if row["b_q"] > 0 and row["l_q"] > 0 else BY_NONE
-        if text and not int(row["tid_len"]):
-            shelf.retext(place, text)
-            row["tid_at"], row["tid_len"] = shelf.view["tid_at"][place], shelf.view["tid_len"][place]
-        self.rewrite(shelf, np.array([place]), rows)
+        at, rows = at.only(timed), rows[timed]
+        self.ask(rows)
+        live, texts = taken_off(rows, LIVE), self.texts(at)
+        live["parent"] = live["link"] = 0
+        first, second = _texts_apart(texts)
+        clear(rows, LIVE)
+        rows["flags"] &= ~np.uint16(AMBIGUOUS)
+        for i in np.flatnonzero(first != texts).tolist():
+            self.shelf(int(at.numbers[i])).retext(int(at.places[i]), first[i])
+        names = np.concatenate([rows["bkey"], live["lkey"]])
+        self.write(at, rows)
+        self.append(live, second)
+        self._rejoin(names)
 
-    def remove(self, shelf: Shelf, place: int) -> np.void:
-        """Take a row off its shelf; its parts are freed."""
-        row: np.void = shelf.view[place].copy()
-        if int(row["flags"]) & HAS_PARTS:
-            self._free_parts(row)
-        shelf.kill(place)
-        self.mark(shelf.number)
-        return row
+    def _rejoin(self, names: U64) -> None:
+        """Sides that lay apart return to the rows of their names."""
+        at = self.locate_many(names ^ ASIDE)
+        found = at.places >= 0
+        if not found.any():
+            return
+        apart = self.read(at.only(found))
+        self.kill(at.only(found))
+        for book in BOOKS:
+            w = apart[KEY[book]] != 0
+            if w.any():
+                back = apart[w]
+                back[KEY[book]] = names[found][w]
+                home = self.locate_many(back[KEY[book]])
+                rows = self.read(home)
+                put_on(rows, back, book)
+                self.write(home, rows)
 
-    def split(self, shelf: Shelf, place: int) -> None:
-        """A pair becomes its two executions again."""
-        text = shelf.text_of(place)
-        row = self.remove(shelf, place)
-        for book in (BACKTEST, LIVE):
-            if row[KEY[book]]:
-                self.append(np.array([one_side(book, row)]), [text])
+    # --- joined and stripped --------------------------------------------------------------------------------------
 
-    def strip(self, shelf: Shelf, place: int, book: str) -> np.void:
-        """Take one book's side off a row; what is left stands alone. Returns the row as it was."""
-        text = shelf.text_of(place)
-        row = self.remove(shelf, place)
-        other = OTHER[book]
-        if row[KEY[other]]:
-            self.append(np.array([one_side(other, row)]), [text])
-        return row
+    def join(self, joins: list[Join]) -> None:
+        """Make these pairs; none of their executions is part of another."""
+        timed = [j for j in joins if j.how != BY_ID]
+        if timed:
+            self._join_timed(timed)
+        for j in joins:
+            if j.b_parts or j.l_parts:
+                self._join_parts(j)
 
-    def _free_parts(self, row: np.void) -> None:
-        owner, t = int(row["pk"]), int(row["t"])
-        far = self.far_ns() * 4
-        for shelf, places in self.rows_between(t - far, t + far):
-            for p in places[shelf.rows["part_of"][places] == owner].tolist():
-                part = shelf.view[p : p + 1].copy()
-                part["part_of"] = 0
-                part["flags"] &= ~np.uint16(PART)
-                self.rewrite(shelf, np.array([p]), part)
+    def _join_timed(self, joins: list[Join]) -> None:
+        b, l = np.array([j.b for j in joins], np.uint64), np.array([j.l for j in joins], np.uint64)
+        self._set_aside(b, LIVE)
+        self._set_aside(l, BACKTEST)
+        at_b, at_l = self.locate_many(b), self.locate_many(l)
+        rows, live = self.read(at_b), self.read(at_l)
+        texts, others = self.texts(at_b), self.texts(at_l)
+        self.kill(at_l)
+        live["parent"] = live["link"] = 0  # of an order that is an execution by itself neither is asked any more
+        put_on(rows, live, LIVE)
+        rows["how"] = [j.how for j in joins]
+        rows["flags"] |= np.array([AMBIGUOUS if j.ambiguous else 0 for j in joins], np.uint16)
+        for i in np.flatnonzero((others != "") & (others != texts)).tolist():
+            self.shelf(int(at_b.numbers[i])).retext(int(at_b.places[i]), f"{texts[i]}{TWO_IDS}{others[i]}")
+        self.places.put_many(l, at_b.numbers)
+        self.write(at_b, rows)
+
+    def _set_aside(self, names: U64, book: str) -> None:
+        """Of rows that shall be one book's execution alone, the other side (no execution) lies apart."""
+        at = self.locate_many(names)
+        rows = self.read(at)
+        w = rows[KEY[book]] != 0
+        if not w.any():
+            return
+        rows, at = rows[w], at.only(w)
+        apart, texts = taken_off(rows, book), self.texts(at)
+        apart[KEY[book]] ^= ASIDE
+        clear(rows, book)
+        self.write(at, rows)
+        self.append(apart, texts)
+
+    def _join_parts(self, j: Join) -> None:
+        for names, other in ((j.b_parts, LIVE), (j.l_parts, BACKTEST)):
+            if names:
+                self._set_aside(np.array(names, np.uint64), other)
+        at = self.locate_many(np.array([*j.b_parts, *j.l_parts], np.uint64))
+        home = self.locate_many(np.array([j.b], np.uint64))
+        row, parts = self.read(home), self.read(at)
+        parts["part_of"] = row["pk"]
+        parts["flags"] |= PART
+        with_parts(row, parts, self.parameters.of(self.strategy).thresholds.suspect_bps)
+        self.write(home, row, derived=True)
+        self.write(self.locate_many(np.array([*j.b_parts, *j.l_parts], np.uint64)), parts)
+
+    def strip(self, names: U64, book: str) -> Rows:
+        """Take one book's side off the rows of these names; what is left stands alone. Returns what was taken."""
+        self.open(names)
+        at = self.locate_many(names)
+        at = at.only(at.places >= 0)
+        rows = self.read(at)
+        w = rows[KEY[book]] != 0
+        at, rows = at.only(w), rows[w]
+        gone = taken_off(rows, book)
+        clear(rows, book)
+        stays = (rows[KEY[OTHER[book]]] != 0) & (rows[KEY[OTHER[book]]] == rows["pk"])
+        self.write(at.only(stays), rows[stays])
+        self.kill(at.only(~stays))
+        return gone if len(gone) else blank(0)
+
+    def rewrite(self, shelf: Shelf, places: NDArray[np.int64], rows: Rows) -> None:
+        """Put back rows of which `alpha` was changed, in place; a pair with parts is measured anew with them."""
+        at = At(np.full(len(places), shelf.number), places)
+        joined = (rows["flags"] & JOINED_BY_TIME) != 0
+        self.write(at.only(~joined), rows[~joined])
+        for row in rows[joined]:
+            name = row["bkey"] or row["lkey"]
+            self.write(self.locate_many(np.array([name], np.uint64)), np.array([row]), derived=True)
+            self._measure_whole(row["part_of"] if int(row["flags"]) & PART else row["pk"])
+
+    def _measure_whole(self, pk: np.uint64) -> None:
+        home = self.locate_many(np.array([pk], np.uint64))
+        row = self.read(home)
+        with_parts(row, self.read(self._parts_of(row[0])), self.parameters.of(self.strategy).thresholds.suspect_bps)
+        self.write(home, row, derived=True)
+
+    # --- how far a pair reaches -------------------------------------------------------------------------------------
 
     def far_ns(self) -> int:
         gap, tolerance = self.gap_ns()
@@ -359,80 +451,42 @@ class Books:
         return round((timeframe / 2 if timeframe else m.gap) * 1e9), round(m.tolerance * 1e9)
 
 
-def _slack(rows: Rows) -> int:
-    most = 0
-    for f in ("b_first", "l_dts", "l_sub", "l_first"):
-        known = rows[f] != NO_TS
-        if known.any():
-            most = max(most, int(np.abs(rows[f][known] - rows["t"][known]).max()))
-    return min(most, LONGEST_SLACK)
+def _given(part: Part | None) -> _Given | None:
+    if part is None:
+        return None
+    rows, texts = part
+    return rows, texts if isinstance(texts, np.ndarray) else text_column(texts)
 
 
-def book_has_id(book: str, row: np.void) -> bool:
-    return bool(int(row["flags"]) & (L_ID if book == LIVE else B_ID))
+def _firsts(book: str, part: _Given | None) -> tuple[_Given | None, _Given | None]:
+    """(each name once, sorted by name; the repetitions, None where there are none)."""
+    if part is None or len(part[0]) == 0:
+        return None, None
+    rows, texts = part
+    order = np.argsort(rows[KEY[book]], kind="stable")
+    keys = rows[KEY[book]][order]
+    first = np.ones(len(keys), np.bool_)
+    first[1:] = keys[1:] != keys[:-1]
+    if first.all():
+        return (rows[order], texts[order]), None
+    once, again = order[first], order[~first]
+    return (rows[once], texts[once]), (rows[again], texts[again])
 
 
-def _without(part: Part, gone: NDArray[np.int64]) -> Part:
+def _without(part: _Given, gone: NDArray[np.int64]) -> _Given:
     keep = np.ones(len(part[0]), np.bool_)
     keep[gone] = False
-    return part[0][keep], [part[1][i] for i in np.flatnonzero(keep).tolist()]
+    return part[0][keep], part[1][keep]
 
 
-def one_side(book: str, row: np.void) -> np.void:
-    """Only this book's side of a row, as a row of its own."""
-    alone: np.void = blank(1)[0]
-    for f in ("sym", "ccy", "side", KEY[book], *SIDE_FIELDS[book]):
-        alone[f] = row[f]
-    drop = AMBIGUOUS | HAS_PARTS | PART | (B_FILLS | B_ID if book == LIVE else MAKER | L_ID)
-    alone["flags"] = int(row["flags"]) & ~drop & 0xFFFF
-    return alone
+def _texts_apart(texts: Texts) -> tuple[Texts, Texts]:
+    """The trade ids of both books of pairs by time."""
+    first, second = texts.copy(), texts.copy()
+    for i, text in enumerate(texts.tolist()):
+        a, sep, b = text.partition(TWO_IDS)
+        if sep:
+            first[i], second[i] = a, b
+    return first, second
 
 
-def add_side(book: str, row: np.void, new: np.void) -> None:
-    """More of the same execution: sums add, times take the earliest, fills overrule the decision's own simulated price."""
-    row["side"] = row["side"] or new["side"]
-    row["ccy"] = row["ccy"] or new["ccy"]
-    if book == LIVE:
-        _add_live(row, new)
-        return
-    had, more = bool(int(row["flags"]) & B_FILLS), bool(int(new["flags"]) & B_FILLS)
-    if had == more and new["b_q"] > 0:
-        for f in ("b_q", "b_not", "b_fee"):
-            row[f] += new[f]
-        row["b_first"] = _least(int(row["b_first"]), int(new["b_first"]))
-    elif more:
-        for f in ("b_q", "b_not", "b_fee", "b_first"):
-            row[f] = new[f]
-    decision_first = (had and not more) or (had == more)
-    if more and not had and row["b_ts"] != NO_TS:
-        decision_first = False
-    row["b_ts"] = (
-        (new["b_ts"] if had and not more and new["b_ts"] != NO_TS else _least(int(row["b_ts"]), int(new["b_ts"])))
-        if decision_first
-        else (row["b_ts"] if row["b_ts"] != NO_TS else new["b_ts"])
-    )
-    row["b_sub"] = _least(int(row["b_sub"]), int(new["b_sub"]))
-    if np.isnan(row["b_mark"]) or (had and not more and not np.isnan(new["b_mark"])):
-        row["b_mark"] = new["b_mark"]
-    row["b_run"] = max(int(row["b_run"]), int(new["b_run"]))
-
-
-def _add_live(row: np.void, new: np.void) -> None:
-    had, more = row["l_q"] > 0, new["l_q"] > 0
-    for f in ("l_q", "l_not", "l_fee", "l_mq", "l_aq", "l_tq"):
-        row[f] = (row[f] if had else 0.0) + (new[f] if more else 0.0)
-    for f in ("unpriced", "n_fills"):
-        row[f] += new[f]
-    for f in ("l_dts", "l_sub", "l_first"):
-        row[f] = _least(int(row[f]), int(new[f]))
-    row["l_last"] = max(int(row["l_last"]), int(new["l_last"]))
-    row["latency"] = np.fmax(row["latency"], new["latency"])
-    if np.isnan(row["l_dm"]):
-        row["l_dm"] = new["l_dm"]
-    if had and more and not (int(row["flags"]) & int(new["flags"]) & MAKER):
-        row["flags"] = int(row["flags"]) & ~MAKER & 0xFFFF
-        new["flags"] = int(new["flags"]) & ~MAKER & 0xFFFF
-
-
-def _least(a: int, b: int) -> int:
-    return b if a == NO_TS else a if b == NO_TS else min(a, b)
+__all__ = ["LONGEST_SLACK", "Books", "Cell", "Join", "Load", "Part", "RunSpan"]

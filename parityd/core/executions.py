@@ -9,7 +9,8 @@
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,26 +18,32 @@ from numpy.typing import NDArray
 from parityd.core.columns import HOLD, DecisionColumns, FillColumns
 from parityd.core.hashing import U64, hash_numbers, hash_text, mix
 from parityd.core.records import BACKTEST, LIVE, NO_TS
-from parityd.core.rows import B_FILLS, B_ID, L_ID, MAKER, ROW, Rows, blank
+from parityd.core.rows import B_FILLS, B_ID, B_SAID, L_ID, L_SAID, MAKER, Rows, Texts, blank, text_column
 from parityd.core.terms import Instruments, Pair
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 FAR = 2**63 - 1
-FeePrice = Callable[[str, str, int], float | None]  # (fee currency, quote currency, time) -> price
+_ALONE, _DECIDED = np.uint64(7), np.uint64(11)
+FeePrice = Callable[[str, str, I64], F64]  # (fee currency, quote currency, times) -> prices, NaN where none is known
 
 
 @dataclass(slots=True, kw_only=True)
 class Postings:
     """What moves a ledger, one entry a fill or executed decision. Shape (n,) each."""
 
-    pair: NDArray[np.int64]  # place in Executions.pairs
+    pair: I64  # place in Executions.pairs
     ts: I64
     quantity: F64  # signed
     price: F64
     fee: F64  # money
     held: F64  # signed quantity less a fee taken in the base currency: what a venue reports as position
-    fee_known: NDArray[np.bool_]
+    fee_known: Bools
+
+    def take(self, index: I64 | Bools) -> "Postings":
+        """The postings of a mask or of positions."""
+        return Postings(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
 
 
 @dataclass(slots=True, kw_only=True)
@@ -46,27 +53,28 @@ class Executions:
     book: str
     pairs: list[Pair]
     rows: Rows
-    texts: list[str]
-    which: NDArray[np.int64]
-    lead: NDArray[np.int64]  # a record of each row: its place in the columns
-    fill_pair: NDArray[np.int64]  # of each record: its place in `pairs`
+    texts: Texts
+    which: I64
+    lead: I64  # a record of each row: its place in the columns
     fill_name: U64  # of each record: its execution's name
-    fill_side: NDArray[np.int8]
-    postings: Postings
+    fill_pair: I64  # of each record: its place in `pairs`
+    postings: Postings  # of every fill, in order; of the executed decisions
 
 
-def _pairs(book: str, strategy: Sequence[str], symbol: Sequence[str], instruments: Instruments) -> tuple[list[Pair], I64]:
+def pairs_of(book: str, strategy: Sequence[str], symbol: Sequence[str], instruments: Instruments) -> tuple[list[Pair], I64]:
+    """(the distinct instruments, each record's place among them)."""
+    n = len(strategy)
+    if n and strategy.count(strategy[0]) == n == symbol.count(symbol[0]):
+        return [instruments.pair(book, strategy[0], symbol[0])], np.zeros(n, np.int64)
     both = list(zip(strategy, symbol, strict=True))
-    table: dict[tuple[str, str], int] = {}
-    pairs: list[Pair] = []
-    for key in dict.fromkeys(both):
-        table[key] = len(pairs)
-        pairs.append(instruments.pair(book, *key))
-    return pairs, np.fromiter(map(table.__getitem__, both), np.int64, len(both))
+    table = {key: k for k, key in enumerate(dict.fromkeys(both))}
+    return [instruments.pair(book, *key) for key in table], np.fromiter(map(table.__getitem__, both), np.int64, n)
 
 
-def _of(pairs: list[Pair], which: I64, name: str, dtype: type) -> NDArray[np.generic]:
-    return np.array([getattr(p, name) for p in pairs], dtype)[which]
+def of_pairs(pairs: list[Pair], which: I64, name: str, dtype: type) -> NDArray[Any]:
+    """One property of each record's instrument."""
+    values: NDArray[Any] = np.array([getattr(p, name) for p in pairs], dtype)
+    return np.full(len(which), values[0], dtype) if len(values) == 1 else values[which]
 
 
 def _coded(texts: list[str], default: NDArray[np.int32], instruments: Instruments) -> NDArray[np.int32]:
@@ -74,192 +82,239 @@ def _coded(texts: list[str], default: NDArray[np.int32], instruments: Instrument
     if not any(texts):
         return default
     code = instruments.names.code
-    return np.fromiter((code(t) if t else int(k) for t, k in zip(texts, default, strict=True)), np.int32, len(texts))
+    return np.fromiter((code(t) if t else k for t, k in zip(texts, default.tolist(), strict=True)), np.int32, len(texts))
 
 
-def names_of(pairs: list[Pair], which: I64, c: FillColumns, side: NDArray[np.int8]) -> tuple[U64, NDArray[np.bool_]]:
-    """The execution's name of each fill, and whether it comes from a trade id."""
-    n = len(c)
-    has_id = np.fromiter(map(bool, c.trade_id), np.bool_, n)
-    key = np.zeros(n, np.uint64)
-    if has_id.any():
-        key = mix(hash_text(c.trade_id, _of(pairs, which, "by_trade", np.uint64)), side.astype(np.int64).view(np.uint64))  # type: ignore[arg-type]
-    if not has_id.all():
-        by_order = order_names(pairs, which, c)
-        alone = mix(c.key, np.full(n, 7, np.uint64))
-        key = np.where(has_id, key, np.where(by_order != 0, by_order, alone))
+# --- names --------------------------------------------------------------------------------------------------------
+
+
+def by_side(trade: U64, side: NDArray[np.int8]) -> U64:
+    key = mix(trade, side.astype(np.int64).view(np.uint64))
     key[key == 0] = 1
-    return key, has_id
+    return key
 
 
-def order_names(pairs: list[Pair], which: I64, c: FillColumns) -> U64:
-    """The name of each fill's (parent) order, 0 where it has none. An order has one side, so its name needs none."""
-    order = [p or o for p, o in zip(c.parent_id, c.order_id, strict=True)]
-    named = np.fromiter(map(bool, order), np.bool_, len(c))
-    key = hash_text(order, _of(pairs, which, "by_order", np.uint64))  # type: ignore[arg-type]
-    key[key == 0] = 1
-    return np.where(named, key, np.uint64(0))
+def given(texts: list[str]) -> Bools:
+    """Where a text is not empty."""
+    n = len(texts)
+    return np.ones(n, np.bool_) if all(texts) else np.fromiter(map(bool, texts), np.bool_, n)
 
 
-def order_name(pair: Pair, order: str) -> int:
-    """The name that fills of this (parent) order without a trade id have."""
-    return int(hash_text([order], np.array([pair.by_order], np.uint64))[0]) or 1
+def trade_hashes(trade_id: list[str], seeds: U64, has_id: Bools) -> U64:
+    """The trade's hash whatever its side; 0 without an id."""
+    h = hash_text(trade_id, seeds)
+    h[h == 0] = 1
+    return h if has_id.all() else np.where(has_id, h, np.uint64(0))
+
+
+def name_of_side(trade: int, side: int) -> int:
+    """The name of the execution of this trade's hash and side, in either book."""
+    return int(by_side(np.array([trade], np.uint64), np.array([side], np.int8))[0])
 
 
 def trade_name(pair: Pair, trade_id: str, side: int) -> int:
     """The name of the execution of this trade id and side, in either book."""
-    h = hash_text([trade_id], np.array([pair.by_trade], np.uint64))
-    return int(mix(h, np.array([side], np.int64).view(np.uint64))[0]) or 1
+    return name_of_side(int(trade_hashes([trade_id], np.array([pair.by_trade], np.uint64), np.ones(1, np.bool_))[0]), side)
+
+
+def order_name(pair: Pair, order: str) -> int:
+    """The name that fills of this (parent) order without a trade id have."""
+    return int(named_orders([pair], np.zeros(1, np.int64), [order])[0])
+
+
+def named_orders(pairs: list[Pair], which: I64, orders: list[str]) -> U64:
+    """The names of executions by order; 0 where there is none. An order has one side: its name needs none."""
+    key = hash_text(orders, of_pairs(pairs, which, "by_order", np.uint64))
+    key[key == 0] = 1
+    named = given(orders)
+    return key if named.all() else np.where(named, key, np.uint64(0))
+
+
+def order_names(pairs: list[Pair], which: I64, c: FillColumns) -> U64:
+    """The name of each fill's (parent) order, 0 where it has none."""
+    orders = [p or o for p, o in zip(c.parent_id, c.order_id, strict=True)] if any(c.parent_id) else c.order_id
+    return named_orders(pairs, which, orders)
+
+
+def names_of(pairs: list[Pair], which: I64, c: FillColumns, side: NDArray[np.int8]) -> tuple[U64, U64]:
+    """(the execution's name, the trade's hash or 0) of each fill."""
+    has_id = given(c.trade_id)
+    trade = trade_hashes(c.trade_id, of_pairs(pairs, which, "by_trade", np.uint64), has_id) if has_id.any() else np.zeros(len(c), np.uint64)
+    key = by_side(trade, side)
+    if not has_id.all():
+        by_order = order_names(pairs, which, c)
+        alone = mix(c.key, _ALONE)
+        alone[alone == 0] = 1
+        key = np.where(has_id, key, np.where(by_order != 0, by_order, alone))
+    return key, trade
+
+
+def turned(side: NDArray[np.int8], inverse: Bools) -> NDArray[np.int8]:
+    """An inverse contract is traded on the other side."""
+    return np.where(inverse, -side, side).astype(np.int8) if inverse.any() else side
+
+
+# --- money --------------------------------------------------------------------------------------------------------
 
 
 def _fees(
     c: FillColumns, pairs: list[Pair], which: I64, ccy: NDArray[np.int32], px: F64, instruments: Instruments, price: FeePrice
-) -> tuple[F64, F64, NDArray[np.bool_]]:
+) -> tuple[F64, F64, Bools]:
     """(money, quantity taken in base, unpriced) of each fill's fee."""
     fee = np.nan_to_num(c.fee)
     money, base_part, unpriced = fee.copy(), np.zeros(len(fee)), np.zeros(len(fee), np.bool_)
     if not any(c.fee_currency):
         return money, base_part, unpriced
     names = instruments.names
-    base = np.fromiter((names.code(p.base) for p in pairs), np.int32, len(pairs))[which]
+    base, own_base = (np.array([names.code(getattr(p, f)) for p in pairs], np.int32)[which] for f in ("base", "own_base"))
     own = np.fromiter(map(names.code, c.fee_currency), np.int32, len(fee))
     foreign = (own != 0) & (own != ccy) & (fee != 0)
-    in_base = foreign & (own == base)
+    in_base = foreign & ((own == base) | (own == own_base))
     money[in_base] = fee[in_base] * px[in_base]
     base_part[in_base] = fee[in_base]
-    for i in np.flatnonzero(foreign & ~in_base).tolist():
-        rate = price(c.fee_currency[i], names[int(ccy[i])], int(c.ts[i]))
-        unpriced[i] = rate is None
-        money[i] = 0.0 if rate is None else fee[i] * rate
+    other = foreign & ~in_base
+    for code in np.unique(own[other].astype(np.int64) << 32 | ccy[other]).tolist():
+        w = np.flatnonzero(other & (own == code >> 32) & (ccy == code & 0xFFFFFFFF))
+        rate = price(names[code >> 32], names[code & 0xFFFFFFFF], c.ts[w])
+        unpriced[w] = np.isnan(rate)
+        money[w] = np.nan_to_num(fee[w] * rate)
     return money, base_part, unpriced
+
+
+def _currencies(c: FillColumns, pairs: list[Pair], which: I64, instruments: Instruments) -> NDArray[np.int32]:
+    """The quote currency of each fill; its fee's own where nothing else says."""
+    ccy = _coded(c.currency, of_pairs(pairs, which, "ccy", np.int32), instruments)
+    if (ccy == 0).any() and any(c.fee_currency):
+        own = np.fromiter(map(instruments.names.code, c.fee_currency), np.int32, len(ccy))
+        ccy = np.where(ccy == 0, own, ccy).astype(np.int32)
+    return ccy
+
+
+def _references(c: FillColumns, inverse: Bools, side: NDArray[np.int8], maker: Bools) -> tuple[F64, F64, F64, F64]:
+    """(price, decision mark, arrival price, arrival touch), of an inverse contract turned."""
+    px, mark, mid, bid, ask = c.price, c.decision_mark, c.arrival_mark, c.arrival_bid, c.arrival_ask
+    if np.isnan(mid).any():
+        mid = np.where(np.isnan(mid), (bid + ask) / 2, mid)
+    if inverse.any():
+        px, mark, mid = (np.where(inverse, 1.0 / v, v) for v in (px, mark, mid))
+        bid, ask = np.where(inverse, 1.0 / ask, bid), np.where(inverse, 1.0 / bid, ask)
+    return px, mark, mid, np.where((side > 0) ^ maker, ask, bid)
+
+
+# --- executions ---------------------------------------------------------------------------------------------------
+
+
+class _Groups:
+    """Records sorted by name; sums, firsts and lasts of each name."""
+
+    def __init__(self, key: U64) -> None:
+        self.order = np.argsort(key, kind="stable")
+        self.key = key[self.order]
+        first = np.ones(len(key), np.bool_)
+        first[1:] = self.key[1:] != self.key[:-1]
+        self.starts = np.flatnonzero(first)
+        self.lead = self.order[self.starts]
+        self.alone = len(self.starts) == len(key)
+
+    def add(self, v: NDArray[Any]) -> NDArray[Any]:
+        return v[self.order] if self.alone else np.add.reduceat(v[self.order], self.starts)
+
+    def first(self, v: I64) -> I64:
+        """The earliest, NO_TS being none."""
+        if self.alone:
+            return v[self.order]
+        found: I64 = np.minimum.reduceat(np.where(v == NO_TS, FAR, v)[self.order], self.starts)
+        found[found == FAR] = NO_TS
+        return found
+
+    def last(self, v: NDArray[Any]) -> NDArray[Any]:
+        return v[self.order] if self.alone else np.fmax.reduceat(v[self.order], self.starts)
 
 
 def fill_executions(book: str, c: FillColumns, instruments: Instruments, price: FeePrice) -> Executions:
     """Fills (no shadow fills) of one book -> their executions."""
-    pairs, which = _pairs(book, c.strategy, c.symbol, instruments)
-    multiplier = np.where(np.isnan(c.multiplier), _of(pairs, which, "multiplier", np.float64), c.multiplier)
-    inverse = _of(pairs, which, "inverse", np.bool_)
-    flip = np.where(inverse, -1, 1).astype(np.int8)
-    side, q = (c.side * flip).astype(np.int8), c.quantity * multiplier
-    marks = [c.price, c.decision_mark, c.arrival_mark, c.arrival_bid, c.arrival_ask]
-    if inverse.any():
-        marks = [np.where(inverse, 1.0 / m, m) for m in marks]
-        marks[3], marks[4] = np.where(inverse, marks[4], marks[3]), np.where(inverse, marks[3], marks[4])
-    px, m, mid, bid, ask = marks
-    a = np.where(np.isnan(mid), (bid + ask) / 2, mid)
-    maker = c.liquidity == 1
-    touch = np.where((side > 0) ^ maker, ask, bid)
-    ccy = _of(pairs, which, "ccy", np.int32).astype(np.int32)
-    ccy = _coded(c.currency, ccy, instruments)
-    if any(c.fee_currency):
-        own = np.fromiter(map(instruments.names.code, c.fee_currency), np.int32, len(ccy))
-        ccy = np.where(ccy == 0, own, ccy).astype(np.int32)
+    pairs, which = pairs_of(book, c.strategy, c.symbol, instruments)
+    inverse = of_pairs(pairs, which, "inverse", np.bool_)
+    size = of_pairs(pairs, which, "multiplier", np.float64)
+    q = c.quantity * np.where(np.isnan(c.multiplier), size, c.multiplier)
+    side, maker = turned(c.side, inverse), c.liquidity == 1
+    px, mark, mid, touch = _references(c, inverse, side, maker)
+    ccy = _currencies(c, pairs, which, instruments)
     fee, base_fee, unpriced = _fees(c, pairs, which, ccy, px, instruments, price)
-    key, has_id = names_of(pairs, which, c, side)
-    latency = np.where(maker, np.nan, c.latency_ms)
+    key, trade = names_of(pairs, which, c, side)
     signed = side * q
     postings = Postings(pair=which, ts=c.ts, quantity=signed, price=px, fee=fee, held=signed - base_fee, fee_known=~unpriced)
-
-    order = np.lexsort((c.ts, key))
-    k = key[order]
-    starts = np.flatnonzero(np.concatenate([[True], k[1:] != k[:-1]]))
-    lead = order[starts]
-    n = len(starts)
-    rows = blank(n)
-
-    def add(v: F64) -> F64:
-        return np.add.reduceat(v[order], starts)
-
-    def low(v: I64) -> I64:
-        return np.minimum.reduceat(np.where(v == NO_TS, FAR, v)[order], starts)
-
-    counts = np.diff(np.concatenate([starts, [len(order)]]))
-    rows["sym"], rows["ccy"], rows["side"] = _of(pairs, which, "sym", np.int32)[lead], ccy[lead], side[lead]
-    rows["unpriced"], rows["n_fills"] = add(unpriced.astype(np.float64)), counts
-    wait = np.fmax.reduceat(latency[order], starts)
-    decided = low(c.decision_ts)
-    decided[decided == FAR] = NO_TS
-    first = low(c.ts)
-    rows["flags"] = np.where(has_id[lead], L_ID if book == LIVE else B_ID, 0) | np.where(
-        np.logical_and.reduceat(maker[order], starts), MAKER, 0
-    )
+    g = _Groups(key)
+    rows = blank(len(g.lead))
+    rows["sym"], rows["ccy"], rows["side"] = of_pairs(pairs, which, "sym", np.int32)[g.lead], ccy[g.lead], side[g.lead]
+    names = g.key[g.starts]
     if book == LIVE:
-        rows["lkey"], rows["l_dts"], rows["l_first"], rows["l_last"] = k[starts], decided, first, np.maximum.reduceat(c.ts[order], starts)
-        rows["l_q"], rows["l_not"], rows["l_fee"] = add(q), add(q * px), add(fee)
-        rows["l_mq"], rows["l_aq"], rows["l_tq"] = add(q * m), add(q * a), add(q * touch)
-        rows["latency"] = wait
+        rows["l_trade"] = trade[g.lead]
+        rows["lkey"], rows["flags"] = names, np.where(rows["l_trade"] != 0, L_ID, 0) | np.where(_every(g, maker), MAKER, 0)
+        _live_sums(rows, g, c, q, px, fee, unpriced)
+        own = np.isnan(mark)
+        rows["l_mq"], rows["l_mu"] = g.add(np.where(own, 0.0, q * mark)), g.add(np.where(own, q, 0.0))
+        rows["l_aq"], rows["l_tq"] = g.add(q * mid), g.add(q * touch)
     else:
-        rows["bkey"], rows["b_ts"], rows["b_first"] = k[starts], decided, first
-        rows["b_q"], rows["b_not"], rows["b_fee"] = add(q), add(q * px), add(fee)
-        rows["b_mark"] = add(q * m) / rows["b_q"]
-        rows["flags"] |= B_FILLS
-    texts = [c.trade_id[i] for i in lead.tolist()]
+        rows["b_trade"] = trade[g.lead]
+        rows["bkey"], rows["flags"] = names, np.where(rows["b_trade"] != 0, B_ID, 0) | B_FILLS
+        rows["b_ts"], rows["b_first"], rows["b_last"] = g.first(c.decision_ts), g.first(c.ts), g.last(c.ts)
+        rows["b_q"], rows["b_not"], rows["b_fee"], rows["b_mq"] = g.add(q), g.add(q * px), g.add(fee), g.add(q * mark)
+        rows["b_unp"] = g.add(unpriced.astype(np.int64))
     return Executions(
-        book=book,
-        pairs=pairs,
-        rows=rows,
-        texts=texts,
-        which=which[lead],
-        lead=lead,
-        fill_pair=which,
-        fill_name=key,
-        fill_side=side,
+        book=book, pairs=pairs, rows=rows, texts=text_column(c.trade_id)[g.lead], which=which[g.lead], lead=g.lead, fill_name=key, fill_pair=which,
         postings=postings,
-    )
+    )  # fmt: skip
+
+
+def _every(g: _Groups, mask: Bools) -> Bools:
+    return mask[g.order] if g.alone else np.logical_and.reduceat(mask[g.order], g.starts)
+
+
+def _live_sums(rows: Rows, g: _Groups, c: FillColumns, q: F64, px: F64, fee: F64, unpriced: Bools) -> None:
+    rows["l_dts"], rows["l_first"], rows["l_last"] = g.first(c.decision_ts), g.first(c.ts), g.last(c.ts)
+    rows["l_q"], rows["l_not"], rows["l_fee"] = g.add(q), g.add(q * px), g.add(fee)
+    rows["l_wait"] = g.last(np.where(c.liquidity == 1, np.nan, c.latency_ms))
+    rows["l_unp"], rows["l_n"] = g.add(unpriced.astype(np.int64)), g.add(np.ones(len(c), np.int64))
+
+
+def _decided_postings(which: I64, ts: I64, quantity: F64, price: F64, fee: F64, at: I64) -> Postings:
+    known = np.ones(len(at), np.bool_)
+    return Postings(pair=which[at], ts=ts[at], quantity=quantity[at], price=price[at], fee=fee[at], held=quantity[at], fee_known=known)
 
 
 def decision_executions(book: str, c: DecisionColumns, instruments: Instruments) -> Executions:
     """Decisions -> rows: executions of the backtest where they were filled, else what they say of a trade (its time and mark). One row a
-    decision, also where several share a trade id; `postings` holds the executed ones, in the rows' order.
+    decision, also where several share a trade id.
     """
-    pairs, which = _pairs(book, c.strategy, c.symbol, instruments)
-    n = len(c)
-    multiplier = np.where(np.isnan(c.multiplier), _of(pairs, which, "multiplier", np.float64), c.multiplier)
-    inverse = _of(pairs, which, "inverse", np.bool_)
-    side = np.where(inverse, -c.side, c.side).astype(np.int8)
+    pairs, which = pairs_of(book, c.strategy, c.symbol, instruments)
+    inverse = of_pairs(pairs, which, "inverse", np.bool_)
+    side = turned(c.side, inverse)
     px, mark = (np.where(inverse, 1.0 / v, v) if inverse.any() else v for v in (c.price, c.mark))
-    q = c.quantity * multiplier
+    q = c.quantity * np.where(np.isnan(c.multiplier), of_pairs(pairs, which, "multiplier", np.float64), c.multiplier)
     done = (c.action != HOLD) & ~np.isnan(q) & ~np.isnan(px) & (c.filled != 0) & (side != 0)
     if book == LIVE:
         done[:] = False
-    has_id = np.fromiter(map(bool, c.trade_id), np.bool_, n)
-    key = mix(hash_text(c.trade_id, _of(pairs, which, "by_trade", np.uint64)), side.astype(np.int64).view(np.uint64))  # type: ignore[arg-type]
-    alone = mix(hash_numbers(c.ts, c.key), np.full(n, 11, np.uint64))
-    key = np.where(has_id, key, alone)
-    key[key == 0] = 1
-    ccy = _coded(c.currency, _of(pairs, which, "ccy", np.int32).astype(np.int32), instruments)
-    fee = np.nan_to_num(c.fee)
-    rows = blank(n)
-    rows["sym"], rows["ccy"], rows["side"] = _of(pairs, which, "sym", np.int32), ccy, side
-    rows["flags"] = np.where(has_id, L_ID if book == LIVE else B_ID, 0)
+    has_id = given(c.trade_id)
+    acts = (side != 0) & (c.action != HOLD)
+    spots = np.flatnonzero(acts & (has_id | done))  # without an id, a decision that was not executed says nothing of any trade
+    trade = trade_hashes(c.trade_id, of_pairs(pairs, which, "by_trade", np.uint64), has_id)
+    alone = mix(hash_numbers(c.ts, c.key), _DECIDED)
+    alone[alone == 0] = 1
+    key = np.where(has_id, by_side(trade, side), alone)
+    ccy = _coded(c.currency, of_pairs(pairs, which, "ccy", np.int32), instruments)
+    rows = blank(len(spots))
+    rows["sym"], rows["ccy"], rows["side"] = of_pairs(pairs, which, "sym", np.int32)[spots], ccy[spots], side[spots]
+    rows["b_trade" if book == BACKTEST else "l_trade"] = trade[spots]
+    ids, executed = has_id[spots], done[spots]
     if book == BACKTEST:
-        rows["bkey"], rows["b_ts"] = key, c.ts
-        rows["b_first"] = np.where(done, c.ts, NO_TS)
-        rows["b_q"], rows["b_not"] = np.where(done, q, 0.0), np.where(done, q * px, 0.0)
-        rows["b_fee"], rows["b_mark"] = np.where(done, fee, 0.0), mark
+        rows["flags"], rows["bkey"], rows["b_ts"], rows["b_mark"] = B_SAID | np.where(ids, B_ID, 0), key[spots], c.ts[spots], mark[spots]
+        rows["b_first"] = rows["b_last"] = np.where(executed, c.ts[spots], NO_TS)
+        rows["b_q"], rows["b_not"] = np.where(executed, q[spots], 0.0), np.where(executed, (q * px)[spots], 0.0)
+        rows["b_fee"] = np.where(executed, np.nan_to_num(c.fee[spots]), 0.0)
     else:
-        rows["lkey"], rows["l_dts"], rows["l_dm"] = key, c.ts, mark
-    keep = has_id | done  # without an id a decision that was not executed says nothing of any trade
-    at = np.flatnonzero(done)
-    postings = Postings(
-        pair=which[at],
-        ts=c.ts[at],
-        quantity=(side * q)[at],
-        price=px[at],
-        fee=fee[at],
-        held=(side * q)[at],
-        fee_known=np.ones(len(at), np.bool_),
-    )
-    spots = np.flatnonzero(keep)
+        rows["flags"], rows["lkey"], rows["l_dts"], rows["l_dm"] = L_SAID | np.where(ids, L_ID, 0), key[spots], c.ts[spots], mark[spots]
     return Executions(
-        book=book,
-        pairs=pairs,
-        rows=rows[spots].astype(ROW, copy=False),
-        texts=[c.trade_id[i] for i in spots.tolist()],
-        which=which[spots],
-        lead=spots,
-        fill_pair=which,
-        fill_name=key,
-        fill_side=side,
-        postings=postings,
-    )
+        book=book, pairs=pairs, rows=rows, texts=text_column(c.trade_id)[spots], which=which[spots], lead=spots, fill_name=key, fill_pair=which,
+        postings=_decided_postings(which, c.ts, side * q, px, np.nan_to_num(c.fee), np.flatnonzero(done)),
+    )  # fmt: skip

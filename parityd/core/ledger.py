@@ -1,6 +1,7 @@
 """One strategy's ledgers: backtest, allowed and live, by symbol and interval of 15 minutes (MATH 4).
 
-1. A posting is additive, so postings may come in any order; taking one back is posting its negative.
+1. A posting is additive, so postings may come in any order; taking one back is posting its negative. A split multiplies
+   what is carried into its interval, whenever that is posted.
 2. Positions are integers of 1e-8 units: what was bought and sold again is exactly zero.
 3. All books are valued with the same marks; profit and loss of an interval = position held x change of mark + what was traded in it.
 4. Intervals older than `KEPT` are folded into the opening position.
@@ -13,13 +14,13 @@ from numpy.typing import NDArray
 
 from parityd.core.executions import Postings
 from parityd.core.records import BACKTEST
-from parityd.core.rows import SHELF_NS
+from parityd.core.rows import B_FILLS, SHELF_NS, Rows
 
 F64 = NDArray[np.float64]
 UNIT = 100_000_000
-KEPT = 35 * 96
 MOST = 2**62
 """In 1e-8 units: 46 billion of anything; more has no room in 64 bits."""
+KEPT = 35 * 96
 BOOK, ALLOWED, LIVE_BOOK, HELD = 0, 1, 2, 3
 
 
@@ -31,6 +32,7 @@ class Entry(msgspec.Struct, array_like=True):
     fees: list[float] = msgspec.field(default_factory=lambda: [0.0, 0.0, 0.0])
     funding: list[float] = msgspec.field(default_factory=lambda: [0.0, 0.0, 0.0])
     trades: list[int] = msgspec.field(default_factory=lambda: [0, 0, 0])
+    ratio: float = 1.0  # what the position carried in was multiplied by (splits)
 
 
 class Ledger:
@@ -41,6 +43,7 @@ class Ledger:
         self.opening: dict[int, list[int]] = {}
         self.changed: set[tuple[int, int]] = set()
         self.net: dict[int, list[int]] = {}  # position by book after all intervals, where it was asked for
+        self._splits: dict[int, list[tuple[int, float]]] | None = None
 
     def _add(self, sym: int, e: Entry, side: int, units: int) -> None:
         net = self.net.get(sym)
@@ -56,50 +59,99 @@ class Ledger:
         return self.entries.setdefault(sym, {}).setdefault(number, Entry())
 
     def post(self, book: str, syms: NDArray[np.int64], p: Postings, sign: int = 1) -> None:
-        """Post many at once; `syms` holds each posting's symbol code."""
-        if len(p.ts) == 0:
-            return
-        codes = syms.astype(np.int64) * (1 << 32) + p.ts // SHELF_NS
-        uniq, place = np.unique(codes, return_inverse=True)
-        n = len(uniq)
-        q = np.bincount(place, np.rint(p.quantity * UNIT), n)
-        held = np.bincount(place, np.rint(p.held * UNIT), n)
-        cash = np.bincount(place, -p.quantity * p.price, n)
-        fees = np.bincount(place, p.fee, n)
-        count = np.bincount(place, minlength=n)
-        for k, code in enumerate(uniq.tolist()):
-            e = self.entry(code >> 32, code & 0xFFFFFFFF)
-            for side in (BOOK, ALLOWED) if book == BACKTEST else (LIVE_BOOK,):
-                self._add(code >> 32, e, side, sign * int(q[k]))
-                e.cash[side] += sign * float(cash[k])
-                e.fees[side] += sign * float(fees[k])
-                e.trades[side] += sign * int(count[k])
-            if book != BACKTEST:
-                self._add(code >> 32, e, HELD, sign * int(held[k]))
+        """Post many fills at once; `syms` holds each posting's symbol code."""
+        self._post(_sides(book), syms, p.ts, p.quantity, -p.quantity * p.price, p.fee, sign, p.held)
+
+    def post_rows(self, rows: Rows, sign: int = 1) -> None:
+        """Post the simulated executions of backtest decisions (rows whose backtest side has no fills), in full in both backtest books."""
+        r = rows[(rows["b_q"] > 0) & ((rows["flags"] & B_FILLS) == 0)]
+        s = r["side"].astype(np.float64)
+        self._post(_sides(BACKTEST), r["sym"].astype(np.int64), r["b_first"], s * r["b_q"], -s * r["b_not"], r["b_fee"], sign)
 
     def adjust(self, sym: int, t: int, side: int, quantity: float, cash: float, fee: float) -> None:
-        """A single correction of one book (what the allowed book did not do, what a run no longer does)."""
+        """A single correction of one book (what the allowed book did not do)."""
         e = self.entry(sym, t // SHELF_NS)
-        self._add(sym, e, side, round(quantity * UNIT))
         e.cash[side] += cash
         e.fees[side] += fee
+        self._move(sym, t // SHELF_NS, (side,), round(quantity * UNIT))
+
+    def post_fees(self, book: str, syms: NDArray[np.int64], ts: NDArray[np.int64], fees: F64) -> None:
+        """Corrections of fees."""
+        zero = np.zeros(len(ts))
+        self._post(_sides(book), syms, ts, zero, zero, fees, 1, count=False)
+
+    def _post(
+        self, sides: tuple[int, ...], syms: NDArray[np.int64], ts: NDArray[np.int64], quantity: F64, cash: F64, fee: F64, sign: int,
+        held: F64 | None = None, *, count: bool = True,
+    ) -> None:  # fmt: skip
+        if len(ts) == 0:
+            return
+        codes = syms.astype(np.int64) * (1 << 32) + ts // SHELF_NS
+        uniq, place = np.unique(codes, return_inverse=True)
+        n = len(uniq)
+        q, c, f = (np.bincount(place, sign * v, n).tolist() for v in (np.rint(quantity * UNIT), cash, fee))
+        k = (sign * np.bincount(place, minlength=n)).tolist() if count else [0] * n
+        h = np.bincount(place, sign * np.rint(held * UNIT), n).tolist() if held is not None and LIVE_BOOK in sides else None
+        for i, code in enumerate(uniq.tolist()):
+            e = self.entry(code >> 32, code & 0xFFFFFFFF)
+            for side in sides:
+                e.cash[side] += c[i]
+                e.fees[side] += f[i]
+                e.trades[side] += k[i]
+            self._move(code >> 32, code & 0xFFFFFFFF, sides, int(q[i]))
+            if h is not None:
+                self._move(code >> 32, code & 0xFFFFFFFF, (HELD,), int(h[i]))
 
     def fund(self, book: str, sym: int, t: int, amount: float) -> None:
         e = self.entry(sym, t // SHELF_NS)
-        for side in (BOOK, ALLOWED) if book == BACKTEST else (LIVE_BOOK,):
+        for side in _sides(book):
             e.funding[side] += amount
+
+    def _move(self, sym: int, number: int, sides: tuple[int, ...], units: int) -> None:
+        """A posting's quantity, and what the splits after it make of that."""
+        if units == 0:
+            return
+        e = self.entry(sym, number)
+        for side in sides:
+            self._add(sym, e, side, units)
+        for at, ratio in self._splits_of(sym):
+            if at > number:
+                more = round(units * (ratio - 1))
+                units += more
+                later = self.entry(sym, at)
+                for side in sides:
+                    self._add(sym, later, side, more)
+
+    def _splits_of(self, sym: int) -> list[tuple[int, float]]:
+        """(interval, ratio) of each split of a symbol, oldest first; found once in the entries, then kept."""
+        if self._splits is None:
+            self._splits = {}
+            for code, table in self.entries.items():
+                own = sorted((number, e.ratio) for number, e in table.items() if e.ratio != 1.0)
+                if own:
+                    self._splits[code] = own
+        return self._splits.get(sym, [])
+
+    def split(self, sym: int, number: int, ratio: float) -> None:
+        """`ratio` new units for one, from this interval on: every position carried in is multiplied, and so is what is posted before it later."""
+        carried = [self.position(sym, side, number) for side in range(4)]
+        known = self._splits_of(sym)
+        self.entry(sym, number).ratio *= ratio
+        assert self._splits is not None  # noqa: S101
+        self._splits[sym] = sorted([*(s for s in known if s[0] != number), (number, self.entry(sym, number).ratio)])
+        for side, units in enumerate(carried):
+            more = round(units * (ratio - 1))
+            self._add(sym, self.entry(sym, number), side, more)
+            for at, later in self._splits[sym]:
+                if at > number:
+                    again = round(more * (later - 1))
+                    self._add(sym, self.entry(sym, at), side, again)
+                    more += again
 
     def position(self, sym: int, side: int, before: int) -> int:
         """Position at the start of an interval, in 1e-8 units."""
         start = self.opening.get(sym, [0, 0, 0, 0])[side]
         return start + sum(e.q[side] for k, e in self.entries.get(sym, {}).items() if k < before)
-
-    def split(self, sym: int, number: int, ratio: float) -> None:
-        """`ratio` new units for one, from this interval on: every position carried in is multiplied."""
-        e = self.entry(sym, number)
-        for side in range(4):
-            carried = self.position(sym, side, number)
-            self._add(sym, e, side, round(carried * (ratio - 1)))
 
     def fold(self, newest: int) -> list[tuple[int, int]]:
         """Let the oldest intervals go into the opening positions; returns what was dropped."""
@@ -118,8 +170,7 @@ class Ledger:
         n = last - first + 1
         q, cash = np.zeros((4, n)), np.zeros((3, n))
         table = self.entries.get(sym, {})
-        numbers = range(first, last + 1) if n < len(table) else [k for k in table if first <= k <= last]
-        for k in numbers:
+        for k in range(first, last + 1) if n < len(table) else [k for k in table if first <= k <= last]:
             e = table.get(k)
             if e is not None:
                 q[:, k - first] = e.q
@@ -127,3 +178,7 @@ class Ledger:
         start = np.array([self.position(sym, side, first) for side in range(4)], float)
         held = start[:, None] + np.concatenate([np.zeros((4, 1)), np.cumsum(q, axis=1)[:, :-1]], axis=1)
         return held / UNIT, q / UNIT, cash
+
+
+def _sides(book: str) -> tuple[int, ...]:
+    return (BOOK, ALLOWED) if book == BACKTEST else (LIVE_BOOK,)

@@ -2,7 +2,8 @@
 
 1. The price at a time is the newest `mark` or decision mark at or before it, the live book's before the backtest's where both are as new;
    a fill price only where it is newer than these by more than 15 minutes.
-2. The answer depends on the records alone, not on the order in which they came.
+2. The answer depends on the records alone, not on the order in which they came. What was taken back (`taken_back` of a rank) takes one equal
+   point with it.
 3. Beyond `KEPT` points a series is thinned to the last one of each 15 minutes, oldest part first: what is read later are the boundaries of
    15 minutes and days.
 """
@@ -16,63 +17,79 @@ from parityd.core.records import NO_TS
 from parityd.core.rows import SHELF_NS
 
 LIVE_MARK, BACKTEST_MARK, TRADED, TRADED_LIVE = 3, 2, 0, 1
+F64 = NDArray[np.float64]
+I64 = NDArray[np.int64]
 FILL_LEAD_NS = 900 * 1_000_000_000
 KEPT = 200_000
 
 
+def taken_back(rank: int) -> int:
+    """The rank under which a point of this rank is added to be taken back."""
+    return -1 - rank
+
+
+TRADES = (TRADED, TRADED_LIVE, taken_back(TRADED), taken_back(TRADED_LIVE))
+
+
 class Series:
-    """Points (time, rank, price), sorted by time then rank when read. Of equal time and rank the largest price stands (any rule will do,
-    if it does not depend on order).
+    """Points (time, rank, price), sorted so when read: of equal time the highest rank stands, of equal rank the largest price (any rule will
+    do, if it does not depend on order).
     """
 
     __slots__ = ("_fresh", "px", "rank", "ts")
 
     def __init__(self) -> None:
-        self.ts: NDArray[np.int64] = np.zeros(0, np.int64)
+        self.ts: I64 = np.zeros(0, np.int64)
         self.rank: NDArray[np.int8] = np.zeros(0, np.int8)
-        self.px: NDArray[np.float64] = np.zeros(0)
-        self._fresh: list[tuple[NDArray[np.int64], NDArray[np.int8], NDArray[np.float64]]] = []
+        self.px: F64 = np.zeros(0)
+        self._fresh: list[tuple[I64, NDArray[np.int8], F64]] = []
 
-    def add(self, ts: NDArray[np.int64], rank: int, px: NDArray[np.float64]) -> None:
+    def add(self, ts: I64, rank: int, px: F64) -> None:
         self._fresh.append((ts, np.full(len(ts), rank, np.int8), px))
 
     def settle(self) -> None:
         if not self._fresh:
             return
-        ts = np.concatenate([f[0] for f in self._fresh])
-        rank = np.concatenate([f[1] for f in self._fresh])
-        px = np.concatenate([f[2] for f in self._fresh])
-        self._fresh.clear()
-        later = len(self.ts) == 0 or (len(ts) > 0 and int(ts.min()) > int(self.ts[-1]))
-        if not later:
+        gone = [f for f in self._fresh if len(f[1]) and f[1][0] < 0]
+        came = [f for f in self._fresh if len(f[1]) and f[1][0] >= 0]
+        self._fresh = []
+        if came:
+            self._take_in(*(np.concatenate([f[k] for f in came]) for k in range(3)))
+        for t, r, p in gone:
+            self._take_back(t, int(taken_back(int(r[0]))), p)
+        self._thin()
+
+    def _take_in(self, ts: I64, rank: NDArray[np.int8], px: F64) -> None:
+        behind = len(self.ts) == 0 or int(ts.min()) > int(self.ts[-1])  # the usual case: only what is new is sorted
+        if not behind:
             ts, rank, px = np.concatenate([self.ts, ts]), np.concatenate([self.rank, rank]), np.concatenate([self.px, px])
-        ts, rank, px = _sorted(ts, rank, px)
-        if later and len(self.ts):  # the usual case: what is new lies behind what is known
+        order = np.lexsort((px, rank, ts))
+        ts, rank, px = ts[order], rank[order], px[order]
+        if behind:
             ts, rank, px = np.concatenate([self.ts, ts]), np.concatenate([self.rank, rank]), np.concatenate([self.px, px])
-        if len(ts) > KEPT:
-            half = len(ts) // 2
-            keep = np.ones(len(ts), np.bool_)
-            shelf = ts[:half] // SHELF_NS
-            keep[: half - 1] = shelf[1:] != shelf[:-1]
-            ts, rank, px = ts[keep], rank[keep], px[keep]
         self.ts, self.rank, self.px = ts, rank, px
+
+    def _take_back(self, ts: I64, rank: int, px: F64) -> None:
+        keep = np.ones(len(self.ts), np.bool_)
+        for t, p in zip(ts.tolist(), px.tolist(), strict=True):
+            lo, hi = np.searchsorted(self.ts, [t, t + 1])
+            hit = np.flatnonzero(keep[lo:hi] & (self.rank[lo:hi] == rank) & (self.px[lo:hi] == p))
+            keep[lo + hit[:1]] = False
+        self.ts, self.rank, self.px = self.ts[keep], self.rank[keep], self.px[keep]
+
+    def _thin(self) -> None:
+        if len(self.ts) > KEPT:
+            half = len(self.ts) // 2
+            keep = np.ones(len(self.ts), np.bool_)
+            shelf = self.ts[:half] // SHELF_NS
+            keep[: half - 1] = shelf[1:] != shelf[:-1]
+            self.ts, self.rank, self.px = self.ts[keep], self.rank[keep], self.px[keep]
 
     def at(self, t: int) -> tuple[float, int]:
         """(price, its time) newest at or before t, or (nan, NO_TS)."""
         self.settle()
         k = int(np.searchsorted(self.ts, t, side="right")) - 1
         return (float(self.px[k]), int(self.ts[k])) if k >= 0 else (float("nan"), NO_TS)
-
-
-def _sorted(
-    ts: NDArray[np.int64], rank: NDArray[np.int8], px: NDArray[np.float64]
-) -> tuple[NDArray[np.int64], NDArray[np.int8], NDArray[np.float64]]:
-    """By time, rank and price; of equal time and rank the last stands."""
-    order = np.lexsort((px, rank, ts))
-    ts, rank, px = ts[order], rank[order], px[order]
-    last = np.ones(len(ts), np.bool_)
-    last[:-1] = (ts[1:] != ts[:-1]) | (rank[1:] != rank[:-1])
-    return ts[last], rank[last], px[last]
 
 
 class Marks:
@@ -82,8 +99,8 @@ class Marks:
         self.marks: dict[int, Series] = {}
         self.traded: dict[int, Series] = {}
 
-    def add(self, symbol: int, rank: int, ts: NDArray[np.int64], px: NDArray[np.float64]) -> None:
-        table = self.traded if rank in (TRADED, TRADED_LIVE) else self.marks
+    def add(self, symbol: int, rank: int, ts: I64, px: F64) -> None:
+        table = self.traded if rank in TRADES else self.marks
         table.setdefault(symbol, Series()).add(ts, rank, px)
 
     def price(self, symbol: int, t: int) -> tuple[float, int]:
@@ -98,6 +115,14 @@ class Marks:
         """The newest mark (no traded price) at or before t."""
         return self.marks[symbol].at(t) if symbol in self.marks else (float("nan"), NO_TS)
 
+    def marks_only(self, symbol: int) -> tuple[I64, F64]:
+        """All marks of a symbol (times, prices), oldest first. What is given is never changed afterwards."""
+        series = self.marks.get(symbol)
+        if series is None:
+            return np.zeros(0, np.int64), np.zeros(0)
+        series.settle()
+        return series.ts, series.px
+
     def first_after(self, symbol: int, t: int) -> tuple[float, int]:
         """The first price after t, for a window that begins before any price is known."""
         best: tuple[float, int] = (float("nan"), NO_TS)
@@ -110,7 +135,7 @@ class Marks:
                     best = (float(s.px[k]), int(s.ts[k]))
         return best
 
-    def grid(self, symbol: int, ends: Sequence[int] | NDArray[np.int64]) -> NDArray[np.float64]:
+    def grid(self, symbol: int, ends: Sequence[int] | I64) -> F64:
         """m_T at each of the given times (sorted). Shape (len(ends),), NaN before the first price."""
         t = np.asarray(ends, np.int64)
         out = np.full(len(t), np.nan)

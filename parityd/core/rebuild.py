@@ -1,27 +1,31 @@
-"""The slow way, for the rare: a trade's records are fetched again and its rows made anew.
+"""The slow way, for the rare: stored records are gone through again, and what they say of a trade is made anew.
 
-1. Asked for by a bust (the fill is left out) and by trades with several decisions of one id (each order goes to the newest decision at or
-   before its submission; the n-th decisions of both books join).
-2. What it makes replaces the rows of the trade's names; the ledgers lose a busted fill once.
-3. `history(strategy)` yields (book, decisions, fills, rare) of stored files; records of the turn under way are added by `see`.
+1. Asked for by a bust, a newer run, a mark of a fee's currency that came late, a symbol in which order times begin to matter, and by trades
+   with several decisions of one id.
+2. What is made anew replaces both sides of the trade's rows; the ledgers lose what was taken back, once.
+3. `history(strategy)` yields (book, decisions, fills, rare) of stored files; records of the turn under way are added by `see`. History is
+   streamed, never held.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from itertools import chain
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from parityd.core.books import KEY, OTHER, SIDE_FIELDS, add_side
-from parityd.core.columns import DecisionColumns, FillColumns
-from parityd.core.executions import Executions, decision_executions, fill_executions, names_of, order_name
-from parityd.core.hashing import mix
+from parityd.core.books import RunSpan
+from parityd.core.columns import Columns, DecisionColumns, FillColumns
+from parityd.core.executions import Executions, FeePrice, fill_executions, order_names
 from parityd.core.intake import Counted
 from parityd.core.observed import note_fills
-from parityd.core.records import BACKTEST, BOOKS, LIVE, NO_TS, Line, Order
-from parityd.core.rows import B_ID, BY_ID, BY_NONE, L_ID, Rows, blank
+from parityd.core.orders import follow, followed, link_rows, take_in
+from parityd.core.records import BACKTEST, LIVE, NO_TS, Funding, Line
+from parityd.core.remake import Taken, remake
+from parityd.core.runs import run_of_file, superseded
+from parityd.core.standing import busted, carried_out, opposites, replaced, replaced_by
 from parityd.core.strategy import Strategy
 
 if TYPE_CHECKING:
@@ -29,7 +33,22 @@ if TYPE_CHECKING:
 
 Piece = tuple[str, DecisionColumns | None, FillColumns | None, list[Line]]
 History = Callable[[str], Iterator[Piece]]
-Ask = tuple[int, str, int, int]  # name, trade id ("" = by order), symbol, side
+I64 = NDArray[np.int64]
+C = TypeVar("C", bound=Columns)
+Mask = NDArray[np.bool_]
+Quotes = dict[int, tuple[I64, NDArray[np.float64]]]  # marks by symbol as they stood before the turn
+
+
+class Asked:
+    """What must be gone through again of one strategy."""
+
+    def __init__(self) -> None:
+        self.names: set[int] = set()  # trades to be made anew
+        self.busts: set[tuple[str, int]] = set()  # (book, fill key)
+        self.runs: list[RunSpan] | None = None  # the runs as they were before the turn
+        self.quotes: Quotes = {}
+        self.late: int = 2**62  # fees from here on may be worth something else
+        self.orders: set[int] = set()  # symbols whose fills must say which order they belong to
 
 
 class Rebuilder:
@@ -38,192 +57,171 @@ class Rebuilder:
     def __init__(self, history: History) -> None:
         self.history = history
         self._now: list[Piece] = []
-        self._asked: dict[str, dict[int, Ask]] = {}
-        self._fills: dict[str, set[tuple[str, int]]] = {}
+        self._asked: dict[str, Asked] = {}
 
     def begin(self) -> None:
         self._now = []
+        self._asked = {}
 
     def see(self, book: str, got: Counted) -> None:
         self._now.append((book, got.decisions, got.fills, got.rare))
 
-    def ask(self, strategy: str, name: int, trade_id: str, sym: int, side: int) -> None:
-        self._asked.setdefault(strategy, {})[name] = (name, trade_id, sym, side)
+    def of(self, strategy: str) -> Asked:
+        """What is asked of a strategy, to be added to."""
+        return self._asked.setdefault(strategy, Asked())
 
-    def ask_fill(self, strategy: str, book: str, key: int) -> None:
-        self._fills.setdefault(strategy, set()).add((book, key))
+    def strategies(self) -> list[str]:
+        return list(self._asked)
 
     def run(self, m: Monitor, s: Strategy) -> None:
-        asked, fills = self._asked.pop(s.name, {}), self._fills.pop(s.name, set())
-        if not asked and not fills:
+        asked = self._asked.pop(s.name, None)
+        if asked is None:
             return
-        pieces = [_real(p) for p in [*self.history(s.name), *self._now]]
-        if fills:
-            self._unpost(m, s, pieces, fills, asked)
-        for ask in asked.values():
-            self._one(m, s, pieces, ask)
+        if asked.runs is not None or asked.quotes:
+            for piece in self._pieces(s.name, now=False):
+                _look_back(m, s, piece, asked)
+        if asked.busts or asked.orders:
+            for piece in self._pieces(s.name):
+                _take_back(m, s, piece, asked)
+                _tie_orders(m, s, piece, asked)
+        if asked.names:
+            remake(m, s, Taken(m, s, asked.names, lambda: self._pieces(s.name)))
 
-    def _unpost(self, m: Monitor, s: Strategy, pieces: list[Piece], fills: set[tuple[str, int]], asked: dict[int, Ask]) -> None:
-        """Find busted fills, take them out of the ledgers, and have their executions made anew."""
-        wanted = np.fromiter({k for _, k in fills}, np.uint64)
-        for book, _, c, _ in pieces:
-            if c is None:
-                continue
-            hit = np.isin(c.key, wanted) & np.fromiter((x == s.name for x in c.strategy), np.bool_, len(c))
-            if not hit.any():
-                continue
-            found = c.take(hit)
-            e = fill_executions(book, found, m.instruments, m.fee_price)
-            s.ledger.post(book, np.array([p.sym for p in e.pairs], np.int64)[e.postings.pair], e.postings, -1)
-            if book == LIVE:
-                note_fills(m, found, e, back=True)
-            for row, text in zip(e.rows, e.texts, strict=True):
-                asked[int(row[KEY[book]])] = (int(row[KEY[book]]), text, int(row["sym"]), int(row["side"]))
-
-    def _one(self, m: Monitor, s: Strategy, pieces: list[Piece], ask: Ask) -> None:
-        name, trade_id, sym, side = ask
-        busted = np.fromiter(s.memory.busted, np.uint64, len(s.memory.busted))
-        found: dict[str, tuple[Rows, Executions | None]] = {}
-        orders: dict[str, list[Line]] = {}
-        for book in BOOKS:
-            decisions = self._decisions(m, s, pieces, book, trade_id, sym, side) if trade_id else blank(0)
-            fills = self._fill_orders(m, s, pieces, book, name, busted, split=bool(trade_id))
-            found[book] = (decisions, fills)
-            orders[book] = [
-                x for b, _, _, rare in pieces if b == book for x in rare if isinstance(x.record, Order) and x.record.strategy == s.name
-            ]
-        texts = trade_id
-        _clear(s, name)
-        rows = _compose(name, found, {b: _submissions(m, s, b, orders[b]) for b in BOOKS})
-        if len(rows):
-            s.books.append(rows, [texts] * len(rows))
-
-    def _decisions(self, m: Monitor, s: Strategy, pieces: list[Piece], book: str, trade_id: str, sym: int, side: int) -> Rows:
-        out: list[Rows] = []
-        for b, c, _, _ in pieces:
-            if b != book or c is None:
-                continue
-            mine = np.fromiter((t == trade_id and x == s.name for t, x in zip(c.trade_id, c.strategy, strict=True)), np.bool_, len(c))
-            if mine.any():
-                e = decision_executions(book, c.take(mine), m.instruments)
-                e = m.without_superseded(book, e, c.take(mine).run_id)
-                out.append(e.rows[(e.rows["sym"] == sym) & (e.rows["side"] == side)])
-        rows = np.concatenate(out) if out else blank(0)
-        return rows[np.argsort(rows["b_ts" if book == BACKTEST else "l_dts"], kind="stable")]
-
-    def _fill_orders(
-        self, m: Monitor, s: Strategy, pieces: list[Piece], book: str, name: int, busted: NDArray[np.uint64], *, split: bool
-    ) -> Executions | None:
-        """The fills of one execution's name, grouped by order where `split`, busted ones left out."""
-        kept: list[FillColumns] = []
-        for b, _, c, _ in pieces:
-            if b != book or c is None:
-                continue
-            own = c.take(np.fromiter((x == s.name for x in c.strategy), np.bool_, len(c)) & ~np.isin(c.key, busted))
-            if not len(own):
-                continue
-            own = m.with_parents(book, own)
-            e = fill_executions(book, own, m.instruments, m.fee_price)
-            place = {(p.strategy, p.symbol): k for k, p in enumerate(e.pairs)}
-            which = np.fromiter(
-                (
-                    place[m.instruments.pair(book, x, y).strategy, m.instruments.pair(book, x, y).symbol]
-                    for x, y in zip(own.strategy, own.symbol, strict=True)
-                ),
-                np.int64,
-                len(own),
-            )
-            flip = np.where(np.array([p.inverse for p in e.pairs])[which], -1, 1)
-            names, _ = names_of(e.pairs, which, own, (own.side * flip).astype(np.int8))
-            if (names == name).any():
-                kept.append(own.take(names == name))
-        if not kept:
-            return None
-        c = FillColumns.joined(kept)
-        if split:
-            c.trade_id = [""] * len(c)
-        return fill_executions(book, c, m.instruments, m.fee_price)
+    def _pieces(self, strategy: str, *, now: bool = True) -> Iterator[Piece]:
+        """Stored records and those of the turn, the strategy's own."""
+        for book, decisions, fills, rare in chain(self.history(strategy), self._now if now else ()):
+            yield book, _own(decisions, strategy), _own(_real(fills), strategy), rare
 
 
-def _real(piece: Piece) -> Piece:
+def _own(c: C | None, strategy: str) -> C | None:
+    if c is None or c.strategy.count(strategy) == len(c):
+        return c if c is not None and len(c) else None
+    mine = np.fromiter((x == strategy for x in c.strategy), np.bool_, len(c))
+    return c.take(mine) if mine.any() else None
+
+
+def _real(c: FillColumns | None) -> FillColumns | None:
     """Without shadow fills, which history keeps beside the real ones."""
+    return c.take(~c.shadow) if c is not None and c.shadow.any() else c
+
+
+def _syms(e: Executions) -> I64:
+    return np.array([p.sym for p in e.pairs], np.int64)
+
+
+# --- what older records are worth now ---------------------------------------------------------------------------------
+
+
+def _look_back(m: Monitor, s: Strategy, piece: Piece, asked: Asked) -> None:
+    """Records of earlier turns: take out what a new run replaced, and price fees again where marks came late."""
     book, decisions, fills, rare = piece
-    return book, decisions, fills.take(~fills.shadow) if fills is not None and fills.shadow.any() else fills, rare
+    if asked.runs is not None and book == BACKTEST:
+        for c in (decisions, fills):
+            if c is not None:
+                gone = replaced(m.instruments, s, book, c) & ~replaced_by(m.instruments, book, c, asked.runs)
+                if gone.any():
+                    _unprice(m, book, c.take(gone))
+        if fills is not None:
+            gone = replaced(m.instruments, s, book, fills) & ~replaced_by(m.instruments, book, fills, asked.runs) & ~busted(s, book, fills)
+            if gone.any():
+                e = fill_executions(book, fills.take(gone), m.instruments, _before(m, asked.quotes))
+                s.ledger.post(book, _syms(e)[e.postings.pair], e.postings, -1)
+        _unfund(m, s, piece, asked.runs, rare)
+    if asked.quotes and fills is not None:
+        _price_again(m, s, book, fills, asked)
 
 
-def _clear(s: Strategy, name: int) -> None:
-    """Take this trade's rows off their shelves."""
-    k, misses = 0, 0
-    while misses < 3:
-        own = _nth(name, k)
-        found = s.books.locate(own)
-        misses = misses + 1 if found is None else 0
-        for book in BOOKS:
-            found = s.books.locate(own)
-            if found is not None and int(found[0].view[KEY[book]][found[1]]) == own:
-                s.books.strip(*found, book)
-        k += 1
-
-
-def _nth(name: int, k: int) -> int:
-    return name if k == 0 else int(mix(np.array([name], np.uint64), np.array([k], np.uint64))[0])
-
-
-def _submissions(m: Monitor, s: Strategy, book: str, lines: list[Line]) -> dict[int, int]:
-    """First submission by the order's name."""
-    out: dict[int, int] = {}
-    for line in lines:
+def _unfund(m: Monitor, s: Strategy, piece: Piece, before: list[RunSpan], rare: list[Line]) -> None:
+    ids = [c.run_id for c in piece[1:3] if isinstance(c, DecisionColumns | FillColumns)]
+    run = run_of_file(rare, s.name, *ids)
+    for line in rare:
         r = line.record
-        if isinstance(r, Order) and r.status == "submitted":
-            pair = m.instruments.pair(book, s.name, r.symbol)
-            key = order_name(pair, str(r.parent_id or r.order_id))
-            out[key] = min(out.get(key, line.ts), line.ts)
-    return out
+        if isinstance(r, Funding) and r.strategy == s.name:
+            pair = m.instruments.pair(BACKTEST, s.name, r.symbol)
+            at = np.zeros(1, np.int64), np.array([line.ts]), [run]
+            if superseded(s.books.runs, [pair.symbol], *at)[0] and not superseded(before, [pair.symbol], *at)[0]:
+                s.ledger.fund(BACKTEST, pair.sym, line.ts, -r.amount)
 
 
-def _compose(name: int, found: dict[str, tuple[Rows, Executions | None]], submitted: dict[str, dict[int, int]]) -> Rows:
-    """Rows of one trade: the n-th executions of both books side by side."""
-    sides: dict[str, dict[int, np.void]] = {book: _executions(book, found, submitted) for book in BOOKS}
-    out: list[np.void] = []
-    for k in sorted({*sides[BACKTEST], *sides[LIVE]}):
-        row = blank(1)[0]
-        for book in BOOKS:
-            own = sides[book].get(k)
-            if own is not None:
-                for f in ("sym", "side", *SIDE_FIELDS[book]):
-                    row[f] = own[f]
-                row["ccy"] = own["ccy"] or row["ccy"]
-                row["flags"] = int(row["flags"]) | int(own["flags"]) | (L_ID if book == LIVE and int(own["flags"]) & L_ID else 0)
-                row[KEY[book]] = _nth(name, k)
-        row["how"] = BY_ID if row["b_q"] > 0 and row["l_q"] > 0 else BY_NONE
-        out.append(row)
-    return np.array(out) if out else blank(0)
+def _unprice(m: Monitor, book: str, c: DecisionColumns | FillColumns) -> None:
+    """Marks and prices that these records brought are taken back."""
+    if isinstance(c, FillColumns):
+        m.prices.mark_from(book, c.symbol, np.where(c.decision_ts != NO_TS, c.decision_ts, c.ts), c.decision_mark, back=True)
+        m.prices.traded_from(book, c.symbol, c.ts, c.price, back=True)
+    else:
+        m.prices.mark_from(book, c.symbol, c.ts, c.mark, back=True)
+        done = carried_out(book, c)
+        if done.any():
+            m.prices.traded_from(book, [y for y, d in zip(c.symbol, done.tolist(), strict=True) if d], c.ts[done], c.price[done], back=True)
 
 
-def _executions(book: str, found: dict[str, tuple[Rows, Executions | None]], submitted: dict[str, dict[int, int]]) -> dict[int, np.void]:
-    decisions, fills = found[book]
-    others = found[OTHER[book]][0]
-    out: dict[int, np.void] = {}
-    clock = "b_ts" if book == BACKTEST else "l_dts"
-    if fills is None:
-        for k, d in enumerate(decisions):
-            out[k] = d.copy()
-        return out
-    when = others["b_ts" if book == LIVE else "l_dts"]
-    has_id = len(decisions) > 0 or len(others) > 0
-    for row in fills.rows:
-        own = row.copy()
-        own["flags"] = int(own["flags"]) | ((L_ID if book == LIVE else B_ID) if has_id else 0)
-        sub, first, said = ("l_sub", "l_first", "l_dts") if book == LIVE else ("b_sub", "b_first", "b_ts")
-        own[sub] = submitted[book].get(int(row[KEY[book]]), NO_TS)
-        at = next(int(own[f]) for f in (sub, said, first) if own[f] != NO_TS)
-        k = max(0, int(np.searchsorted(when, at, side="right")) - 1) if len(when) > 1 else 0
-        if k in out:
-            add_side(book, out[k], own)
-        else:
-            out[k] = own
-    for k, d in enumerate(decisions):  # a decision gives its execution time and mark
-        if k in out:
-            add_side(book, out[k], d.copy())
-            out[k][clock] = d[clock]
-    return out
+def _before(m: Monitor, quotes: Quotes) -> FeePrice:
+    """Prices as they were before the turn."""
+    return lambda currency, quote, t: m.prices.worth(currency, quote, t, quotes)
+
+
+def _price_again(m: Monitor, s: Strategy, book: str, c: FillColumns, asked: Asked) -> None:
+    w = (c.ts >= asked.late) & np.fromiter(map(bool, c.fee_currency), np.bool_, len(c)) & ~replaced(m.instruments, s, book, c)
+    w &= ~busted(s, book, c, but=asked.busts)
+    if not w.any():
+        return
+    c = c.take(w)
+    old = fill_executions(book, c, m.instruments, _before(m, asked.quotes))
+    new = fill_executions(book, c, m.instruments, m.prices.fees)
+    differs = (old.postings.fee != new.postings.fee) | (old.postings.fee_known != new.postings.fee_known)
+    if differs.any():
+        p = new.postings
+        s.ledger.post_fees(book, _syms(new)[p.pair][differs], p.ts[differs], (p.fee - old.postings.fee)[differs])
+        asked.names.update(followed(s.books, new)[differs].tolist())
+
+
+# --- taken back ---------------------------------------------------------------------------------------------------------
+
+
+def _take_back(m: Monitor, s: Strategy, piece: Piece, asked: Asked) -> None:
+    """Find busted fills, take them out of ledgers and prices, and have their trades made anew."""
+    book, _, c, _ = piece
+    keys = {k for b, k in asked.busts if b == book}
+    if c is None or not keys:
+        return
+    hit = busted(s, book, c, only=keys) & ~replaced(m.instruments, s, book, c)
+    if not hit.any():
+        return
+    found = c.take(hit)
+    e = fill_executions(book, found, m.instruments, m.prices.fees)
+    s.ledger.post(book, _syms(e)[e.postings.pair], e.postings, -1)
+    _unprice(m, book, found)
+    if book == LIVE:
+        note_fills(m, found, e, back=True)
+    _untie(s, found, e)
+    asked.names.update(followed(s.books, e).tolist())
+    if book == BACKTEST:
+        asked.names.update(opposites(e.rows).tolist())
+
+
+def _untie(s: Strategy, c: FillColumns, e: Executions) -> None:
+    """The orders of busted fills no longer say whose they are; the fills that are left will."""
+    orders = order_names(e.pairs, e.fill_pair, c)
+    names = np.unique(orders[orders != 0])
+    at = s.books.locate_many(names)
+    names, at = names[at.places >= 0], at.only(at.places >= 0)
+    names = names[np.isin(s.books.read(at)["link"], e.fill_name)]
+    if len(names):
+        s.books.open(names)
+        at = s.books.locate_many(names)
+        rows = s.books.read(at)
+        rows["link"] = 0
+        s.books.write(at, rows)
+
+
+def _tie_orders(m: Monitor, s: Strategy, piece: Piece, asked: Asked) -> None:
+    """Fills with a trade id say which orders are theirs, where that did not matter before."""
+    book, _, c, _ = piece
+    if c is None or not asked.orders:
+        return
+    e = fill_executions(book, c, m.instruments, m.prices.fees)
+    wanted = np.isin(_syms(e)[e.fill_pair], list(asked.orders)) & ~busted(s, book, c) & ~replaced(m.instruments, s, book, c)
+    rows = link_rows(book, c, e, wanted)
+    if len(rows):
+        take_in(s.books, book, rows)
+        follow(s.books, book, rows["lkey" if book == LIVE else "bkey"])

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from parityd.core.columns import fill_key
-from parityd.core.executions import order_name, trade_name
+import numpy as np
+
 from parityd.core.instants import parse_time
 from parityd.core.observed import note_funding, note_split
 from parityd.core.records import (
-    BACKTEST,
     LIVE,
-    NO_TS,
     Balance,
     Bust,
     Funding,
@@ -24,7 +22,9 @@ from parityd.core.records import (
     Split,
     Transfer,
 )  # fmt: skip
-from parityd.core.rows import SHELF_NS, blank
+from parityd.core.rows import SHELF_NS
+from parityd.core.runs import superseded
+from parityd.core.standing import bust_keys
 from parityd.core.strategy import Pulse, Reported, Strategy
 from parityd.core.terms import canonical
 from parityd.core.watch import Beat
@@ -33,11 +33,10 @@ if TYPE_CHECKING:
     from parityd.core.monitor import Monitor
 
 FLAGS = ("broker_connected", "position_tracker_ok", "order_book_connected", "balance_synced")
-_SIDE = {"buy": 1, "sell": -1}
 
 
-def hear(m: Monitor, book: str, line: Line) -> str | None:
-    """Take one rare record in; returns the strategy it touches."""
+def hear(m: Monitor, book: str, line: Line, run: str = "") -> str | None:
+    """Take one rare record in; returns the strategy it touches. `run`: the run of its file. Orders are rows, and `monitor`'s."""
     record, ts = line.record, line.ts
     if isinstance(record, (Mark, Run)):
         return getattr(record, "strategy", None)
@@ -49,14 +48,12 @@ def hear(m: Monitor, book: str, line: Line) -> str | None:
     if isinstance(record, Heartbeat):
         _heartbeat(s.memory.pulses[book], record, ts)
     elif isinstance(record, Order):
-        _order(m, s, book, record, ts)
+        if book == LIVE:
+            s.memory.orders[record.status] = s.memory.orders.get(record.status, 0) + 1
     elif isinstance(record, Bust):
         _bust(m, s, book, record)
     elif isinstance(record, Funding):
-        sym = m.instruments.pair(book, record.strategy, record.symbol).sym
-        s.ledger.fund(book, sym, ts, record.amount)
-        if book == LIVE:
-            note_funding(s, sym, ts, record.amount)
+        _fund(m, s, book, record, ts, run)
     elif isinstance(record, Transfer):
         if book == LIVE:
             s.memory.transfers.append((ts, record.amount))
@@ -78,43 +75,34 @@ def _heartbeat(p: Pulse, record: Heartbeat, ts: int) -> None:
     p.beats.append(Beat(ts, record.override_sequence, parse_time(record.next_by), flags, record.detail or ""))
 
 
-def _order(m: Monitor, s: Strategy, book: str, record: Order, ts: int) -> None:
-    """An order's submission is a decision time for its execution (JUDGEMENT 2)."""
-    if book == LIVE:
-        s.memory.orders[record.status] = s.memory.orders.get(record.status, 0) + 1
-    if record.status != "submitted":
+def replaced(m: Monitor, s: Strategy, book: str, symbol: str, ts: int, run: str) -> bool:
+    """Whether a newer run has replaced this record of a backtest."""
+    if book == LIVE or not s.books.runs:
+        return False
+    pair = m.instruments.pair(book, s.name, symbol)
+    return bool(superseded(s.books.runs, [pair.symbol], np.zeros(1, np.int64), np.array([ts]), [run])[0])
+
+
+def _fund(m: Monitor, s: Strategy, book: str, record: Funding, ts: int, run: str) -> None:
+    if replaced(m, s, book, record.symbol, ts, run):
         return
-    pair = m.instruments.pair(book, record.strategy, record.symbol)
-    side = _SIDE.get(record.side or "", 0) * (-1 if pair.inverse else 1)
-    order = order_name(pair, str(record.parent_id or record.order_id))
-    trade_id = str(record.trade_id or "")
-    names = {order, s.links.get(order, order)}
-    if trade_id and side:
-        names.add(trade_name(pair, trade_id, side))
-    for name in sorted(names):
-        row = blank(1)
-        row["sym"], row["ccy"], row["side"] = pair.sym, pair.ccy, side
-        if book == BACKTEST:
-            row["bkey"], row["b_sub"] = name, ts
-            s.books.absorb((row, [""]), None)
-        else:
-            row["lkey"], row["l_sub"] = name, ts
-            s.books.absorb(None, (row, [""]))
+    sym = m.instruments.pair(book, record.strategy, record.symbol).sym
+    s.ledger.fund(book, sym, ts, record.amount)
+    if book == LIVE:
+        note_funding(s, sym, ts, record.amount)
 
 
 def _bust(m: Monitor, s: Strategy, book: str, record: Bust) -> None:
-    key = fill_key(book, record.strategy, record.symbol, str(record.fill_id), str(record.account or ""), str(record.venue or ""))
-    if key not in s.memory.busted:
-        s.memory.busted.append(key)
-        m.rebuilder.ask_fill(s.name, book, key)
+    for key in bust_keys(book, record, m.parameters):
+        if key not in s.memory.busted:
+            s.memory.busted.append(key)
+            m.rebuilder.of(s.name).busts.add((book, key))
 
 
 def _split(m: Monitor, record: Split, ts: int) -> None:
     sym = m.names.code(canonical(record.symbol, m.parameters))
     for s in m.strategies.values():
-        if sym in s.ledger.entries or sym in s.ledger.opening:
-            s.ledger.split(sym, ts // SHELF_NS, record.ratio)
+        known = sym in s.ledger.entries or sym in s.ledger.opening
+        s.ledger.split(sym, ts // SHELF_NS, record.ratio)
+        if known:
             note_split(s, sym, ts, record.ratio)
-
-
-__all__ = ["NO_TS", "hear"]

@@ -24,6 +24,7 @@ from parityd.core.findings import assess
 from parityd.core.index import Places
 from parityd.core.judging import Judged, judge_between
 from parityd.core.ladder_recovery import Trial
+from parityd.core.orders import resolved
 from parityd.core.records import LIVE, NO_TS
 from parityd.core.rows import B_FIELDS, B_FILLS, B_ID, DEAD, PART, Rows, blank
 from parityd.core.strategy import Strategy
@@ -107,7 +108,8 @@ def _standing(s: Strategy, c: FillColumns, since_ns: int) -> FillColumns:
 
 def _live(m: Monitor, s: Strategy, c: FillColumns) -> Part:
     """The shadow fills' executions, with the submission of their orders where that is known."""
-    e = fill_executions(LIVE, m.with_parents(LIVE, c), m.instruments, m.fee_price)
+    e = fill_executions(LIVE, c, m.instruments, m.prices.fees)
+    e.rows["lkey"] = np.where(e.rows["l_trade"] == 0, resolved(s.books, e.rows["lkey"]), e.rows["lkey"])
     for row in e.rows:
         found = s.books.locate(int(row["lkey"]))
         if found is not None:

@@ -2,13 +2,14 @@
 
 import msgspec
 
-from parityd.core.books import Books, Load, RunSpan
+from parityd.core.books import Books, RunSpan
 from parityd.core.cut import Cut
 from parityd.core.index import Places
 from parityd.core.ledger import Ledger
 from parityd.core.parameters import Parameters
 from parityd.core.publications import Publications
 from parityd.core.records import BACKTEST, LIVE, NO_TS
+from parityd.core.shelves import Load
 from parityd.core.watch import Beat, Watch
 
 
@@ -66,11 +67,12 @@ class Memory(msgspec.Struct):
     shadow: bytes = b""
     first_seen: int = NO_TS
     imported_until: int = NO_TS
-    unpriced: list[tuple[str, str, int, float, int]] = msgspec.field(default_factory=list)  # fee ccy, quote, ts, amount, execution name
+    fee_until: dict[int, int] = msgspec.field(default_factory=dict)  # symbol FEE/QUOTE -> newest fill whose fee it priced, or should have
+    decided: list[str] = msgspec.field(default_factory=list)  # books that have sent decisions
+    id_fills: bool = False  # the backtest has sent fills with trade ids
     line: int = NO_TS  # nothing before it raises anything (reset)
     orders: dict[str, int] = msgspec.field(default_factory=dict)  # by status, for the fill rate
     shadow_fills: int = 0
-    decided: list[str] = msgspec.field(default_factory=list)  # books that have sent decisions
 
 
 class Strategy:
@@ -80,8 +82,13 @@ class Strategy:
         self.name = name
         self.books = Books(name, parameters, places, load)
         self.ledger = Ledger()
-        self.links: dict[int, int] = {}  # order's name -> name of the execution with a trade id that its fills belong to (recent ones)
         self.memory = Memory()
+
+    def post_overruled(self) -> None:
+        """Simulated executions that fills replaced leave the ledger."""
+        for rows in self.books.overruled:
+            self.ledger.post_rows(rows, -1)
+        self.books.overruled.clear()
 
     @property
     def live(self) -> Pulse:

@@ -44,6 +44,7 @@ class Pair(msgspec.Struct, frozen=True, kw_only=True):
     symbol: str  # canonical
     sym: int
     base: str
+    own_base: str  # as the record's own name of the instrument has it
     quote: str
     ccy: int
     multiplier: float
@@ -96,10 +97,12 @@ class Instruments:
         base = mine.base or shared.base or base
         quote = mine.currency or shared.currency or quote
         inverse = mine.inverse or shared.inverse
+        own = mine.base or split_symbol(symbol)[0] or base
         if inverse:
-            quote = base or quote
+            base, quote = quote, base or quote
+            own = base
         multiplier = mine.multiplier or shared.multiplier or 1.0
         return Pair(
-            strategy=strategy, symbol=name, sym=self.names.code(name), base=base, quote=quote, ccy=self.names.code(quote),
+            strategy=strategy, symbol=name, sym=self.names.code(name), base=base, own_base=own, quote=quote, ccy=self.names.code(quote),
             multiplier=multiplier, inverse=inverse, by_trade=seed(f"trade\0{strategy}\0{name}"), by_order=seed(f"order\0{book}\0{strategy}\0{name}"),
         )  # fmt: skip

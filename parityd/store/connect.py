@@ -203,9 +203,17 @@ def _examine(db: sqlite3.Connection, path: Path, log: int) -> None:
         raise broken(path, "does not say whether it was closed")
     if found[0] and log < LOG_HEADER:
         raise broken(path, "was not closed, and its write-ahead log is missing: the last commits are lost")
+    if log < LOG_HEADER:  # all commits are in the file: looked at before a write of ours can lengthen it
+        _whole(db, path)
     faults = quick_check(db, _size(path))
     if faults:
         raise broken(path, f"is damaged: {faults[0]}")
+
+
+def _whole(db: sqlite3.Connection, path: Path) -> None:
+    pages, size = (db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size"))
+    if _size(path) < pages * size:
+        raise broken(path, f"is cut off: {_size(path)} bytes of {pages * size}")
 
 
 def quick_check(db: sqlite3.Connection, size: int) -> list[str]:
@@ -237,9 +245,7 @@ def _arrive(db: sqlite3.Connection, path: Path) -> None:
     """Say that the store is open, in the file itself, and compare its length."""
     db.execute("UPDATE meta SET value = 1 WHERE key = 'open'")
     db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-    pages, size = (db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size"))
-    if _size(path) < pages * size:
-        raise broken(path, f"is cut off: {_size(path)} bytes of {pages * size}")
+    _whole(db, path)
 
 
 def copy(source: Path, target: Path) -> None:

@@ -18,7 +18,14 @@ ROW_1 = (
     "b_fee", "b_mark", "b_run", "alpha", "l_dts", "l_sub", "l_first", "l_last", "l_q", "l_not", "l_fee", "l_mq", "l_aq", "l_tq", "l_dm",
     "latency", "d", "n", "x", "ln", "fee_bps", "timing_ms", "data", "timing", "slip", "impact", "fee", "oa", "ob", "own",
 )  # fmt: skip
+ROW_2 = (
+    "t", "sym", "ccy", "tid_at", "tid_len", "unpriced", "side", "how", "flags", "n_fills", "l_n", "part_of", "b_trade", "l_trade",
+    "parent", "link", "b_unp", "l_unp", "b_ts", "b_sub", "b_first", "b_last", "b_q", "b_not", "b_fee", "b_mark", "b_mq", "b_run",
+    "alpha", "l_dts", "l_sub", "l_first", "l_last", "l_q", "l_not", "l_fee", "l_mq", "l_mu", "l_aq", "l_tq", "l_dm", "l_wait",
+    "fq", "fn", "ff", "lq", "latency", "d", "n", "x", "ln", "fee_bps", "timing_ms", "data", "timing", "slip", "impact", "fee",
+    "oa", "ob", "own",
+)  # fmt: skip
 MARK_1 = ("ts", "px")
 
-LAYOUTS: dict[int, tuple[str, ...]] = {1: FILL_1, 2: DECISION_1, 3: ROW_1, 4: MARK_1}
+LAYOUTS: dict[int, tuple[str, ...]] = {1: FILL_1, 2: DECISION_1, 3: ROW_1, 4: MARK_1, 5: ROW_2}
 NUMBERS = {names: number for number, names in LAYOUTS.items()}

@@ -157,6 +157,9 @@ class Valuation:
         base, quote = halves if len(halves) == 2 else (None, None)
         return facts.get("base") or base, r.get("currency") or facts.get("currency") or quote or r.get("fee_currency")
 
+    def _alias(self, symbol: str) -> str:
+        return str(self.settings.symbols.get(symbol, {}).get("alias", symbol))
+
     def fee(self, r: Record, symbol: str, ts: int, price: Fraction) -> tuple[Fraction, bool, Fraction]:
         """(fee in quote currency, priced?, fee in base units that left the position)."""
         amount = number(r.get("fee"))
@@ -165,8 +168,8 @@ class Valuation:
             return Fraction(0), True, Fraction(0)
         if currency is None or currency == self.quote(r, symbol):
             return amount, True, Fraction(0)
-        if currency == self.base(r, symbol):
+        if currency in (self.base(r, symbol), self.base(r, r["symbol"])):
             return amount * price, True, amount
-        pair = f"{currency}/{self.quote(r, symbol)}"
+        pair = self._alias(f"{currency}/{self.quote(r, symbol)}")
         known = [(t, live, p) for s, t, live, p in self.marks if s == pair and t <= ts]
         return (amount * max(known)[2], True, Fraction(0)) if known else (Fraction(0), False, Fraction(0))

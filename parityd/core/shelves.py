@@ -1,0 +1,203 @@
+"""One strategy's shelves: rows found by name or by time, read, changed and appended, many at once.
+
+1. `At` says where rows lie: (shelf number, place) each. It holds until rows are written or appended again.
+2. A row that is written back lies on the shelf of its trade time; whoever wrote it need not know which that is.
+3. A search by time takes how far a row's times lie from its trade time (a limit order filled much later) as `slack`.
+4. Shelves that are not in memory are asked of `load`. Nothing here knows what a row means.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parityd.core.attribution import derive
+from parityd.core.hashing import U64
+from parityd.core.index import GONE, Places
+from parityd.core.parameters import Parameters
+from parityd.core.records import NO_TS
+from parityd.core.rows import DEAD, PAIRING_TIMES, SHELF_NS, Rows, Shelf, Texts, blank, shelf_of
+from parityd.core.summary import ShelfSummary
+
+I64 = NDArray[np.int64]
+Load = Callable[[str, int], Shelf | None]
+LONGEST_SLACK = 7 * 86_400 * 1_000_000_000
+
+
+class At(NamedTuple):
+    """Where rows lie; place -1 = nowhere."""
+
+    numbers: I64
+    places: I64
+
+    def only(self, mask: NDArray[np.bool_] | I64) -> "At":
+        return At(self.numbers[mask], self.places[mask])
+
+    def groups(self) -> Iterator[tuple[int, I64]]:
+        """(shelf number, which of these lie on it)."""
+        if len(self.numbers) == 0:
+            return
+        if self.numbers[0] == self.numbers[-1] and (self.numbers == self.numbers[0]).all():
+            yield int(self.numbers[0]), np.arange(len(self.numbers))
+            return
+        order = np.argsort(self.numbers, kind="stable")
+        ordered = self.numbers[order]
+        edges = np.flatnonzero(ordered[1:] != ordered[:-1]) + 1
+        for w in np.split(order, edges):
+            yield int(self.numbers[w[0]]), w
+
+
+def slack_of(rows: Rows) -> int:
+    """How far the times by which rows can be paired lie from their trade times, at most (ns)."""
+    most = 0
+    for f in PAIRING_TIMES:
+        known = rows[f] != NO_TS
+        if known.any():
+            most = max(most, int(np.abs(rows[f][known] - rows["t"][known]).max()))
+    return min(most, LONGEST_SLACK)
+
+
+class Shelves:
+    """The rows of one strategy, by shelf."""
+
+    def __init__(self, strategy: str, parameters: Parameters, places: Places, load: Load) -> None:
+        self.strategy = strategy
+        self.parameters = parameters
+        self.places = places
+        self.load = load
+        self.shelves: dict[int, Shelf] = {}
+        self.summaries: dict[int, ShelfSummary] = {}
+        self.dirty: set[int] = set()  # shelves whose rows changed since their summary was made
+        self.unsaved: set[int] = set()
+        self.changed_days: set[int] = set()
+        self._clock = 0
+
+    def shelf(self, number: int) -> Shelf:
+        self._clock += 1
+        found = self.shelves.get(number)
+        if found is None:
+            found = (self.load(self.strategy, number) if number in self.summaries else None) or Shelf(number)
+            self.shelves[number] = found
+        found.touched = self._clock
+        return found
+
+    def evict(self, most_rows: int) -> None:
+        """Let go of the longest untouched stored shelves until at most so many rows are in memory."""
+        held = sum(s.n for s in self.shelves.values())
+        if held <= most_rows:
+            return
+        for number, shelf in sorted(self.shelves.items(), key=lambda item: item[1].touched):
+            if held <= most_rows:
+                break
+            if number not in self.dirty and number not in self.unsaved:
+                held -= shelf.n
+                del self.shelves[number]
+
+    def mark(self, number: int) -> None:
+        self.dirty.add(number)
+        self.unsaved.add(number)
+        self.changed_days.add(number * SHELF_NS // (86_400 * 1_000_000_000))
+
+    def refresh(self) -> None:
+        """Sum the changed shelves anew."""
+        for number in self.dirty:
+            self.summaries[number] = ShelfSummary(self.shelf(number).rows)
+        self.dirty.clear()
+
+    # --- found ----------------------------------------------------------------------------------------------------
+
+    def rows_between(self, start: int, end: int) -> Iterator[tuple[Shelf, I64]]:
+        """Shelves with rows of trade time in [start, end], and the places of the living ones."""
+        for number in self._numbers(shelf_of(start), shelf_of(end)):
+            shelf = self.shelf(number)
+            r = shelf.rows
+            yield shelf, np.flatnonzero(((r["flags"] & DEAD) == 0) & (r["t"] >= start) & (r["t"] <= end))
+
+    def _numbers(self, lo: int, hi: int) -> list[int]:
+        if hi - lo < len(self.summaries) + len(self.shelves):
+            return [k for k in range(lo, hi + 1) if k in self.summaries or k in self.shelves]
+        return sorted(k for k in {*self.summaries, *self.shelves} if lo <= k <= hi)
+
+    def numbers_near(self, start: int, end: int, slack: int) -> list[int]:
+        """Shelves that may hold a row with any of its times in [start, end], where these lie at most `slack` from its trade time."""
+        return self._numbers(shelf_of(start - slack), shelf_of(end + slack))
+
+    def locate(self, key: int) -> tuple[Shelf, int] | None:
+        """The living row that carries this name, in either book."""
+        number = self.places.get(key)
+        if number == GONE:
+            return None
+        shelf = self.shelf(number)
+        place = shelf.find(key)
+        return None if place < 0 else (shelf, place)
+
+    def locate_many(self, keys: U64) -> At:
+        """Where the rows of these names lie."""
+        order = np.argsort(keys)
+        numbers = np.empty(len(keys), np.int64)
+        numbers[order] = self.places.find(keys[order])
+        places = np.full(len(keys), -1)
+        for number, w in At(numbers, places).groups():
+            if number != GONE:
+                places[w] = self.shelf(number).find_many(keys[w])
+        return At(numbers, places)
+
+    # --- read and written -----------------------------------------------------------------------------------------
+
+    def read(self, at: At) -> Rows:
+        """Copies of these rows."""
+        out = blank(len(at.numbers))
+        for number, w in at.groups():
+            out[w] = self.shelf(number).view[at.places[w]]
+        return out
+
+    def texts(self, at: At) -> Texts:
+        out = np.empty(len(at.numbers), object)
+        for number, w in at.groups():
+            out[w] = self.shelf(number).raw_texts(at.places[w])
+        return out
+
+    def write(self, at: At, rows: Rows, *, derived: bool = False) -> None:
+        """Put changed rows back: in place, or on another shelf where their trade time moved."""
+        if len(rows) == 0:
+            return
+        if not derived:
+            derive(rows, self.parameters.of(self.strategy).thresholds.suspect_bps)
+        stay = rows["t"] // SHELF_NS == at.numbers
+        staying = at.only(stay) if not stay.all() else at
+        kept = rows[stay] if not stay.all() else rows
+        for number, w in staying.groups():
+            self.shelf(number).put(staying.places[w], kept[w])
+            self.mark(number)
+        self.note(kept)
+        if not stay.all():
+            moving = at.only(~stay)
+            texts = self.texts(moving)
+            self.kill(moving)
+            self.append(rows[~stay], texts, derived=True)
+
+    def append(self, rows: Rows, texts: Texts, *, derived: bool = False) -> None:
+        """New rows, each onto the shelf of its trade time."""
+        if len(rows) == 0:
+            return
+        if not derived:
+            derive(rows, self.parameters.of(self.strategy).thresholds.suspect_bps)
+            rows["pk"] = np.where(rows["bkey"] != 0, rows["bkey"], rows["lkey"])
+        numbers = rows["t"] // SHELF_NS
+        for number, w in At(numbers, numbers).groups():
+            self.shelf(number).append(rows[w], texts[w])
+            self.mark(number)
+        for name in ("bkey", "lkey"):
+            own = np.flatnonzero(rows[name] != 0) if name == "bkey" else np.flatnonzero((rows[name] != 0) & (rows[name] != rows["bkey"]))
+            if len(own):
+                self.places.put_many(rows[name][own], numbers[own])
+        self.note(rows)
+
+    def kill(self, at: At) -> None:
+        for number, w in at.groups():
+            self.shelf(number).kill(at.places[w])
+            self.mark(number)
+
+    def note(self, rows: Rows) -> None:
+        """Told of all new and changed rows."""
