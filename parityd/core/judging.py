@@ -6,6 +6,7 @@
 """
 
 import math
+from bisect import bisect_left, bisect_right
 
 import msgspec
 import numpy as np
@@ -123,9 +124,10 @@ def large_trades(s: Strategy, until: Settling, window: Window | None, terms: Str
         return ()
     bar = 0.8 * terms.thresholds.max_trade_critical_bps
     out: list[LargeTrade] = []
-    for number in numbers_of(s.books):
+    numbers = numbers_of(s.books)
+    for number in numbers[bisect_left(numbers, shelf_of(window.start)) : bisect_right(numbers, shelf_of(window.end))]:
         summary = s.books.summaries[number]
-        if not shelf_of(window.start) <= number <= shelf_of(window.end) or max(abs(summary.parts[k].peak) for k in (ID, TIMED)) < bar:
+        if max(abs(summary.parts[k].peak) for k in (ID, TIMED)) < bar:
             continue
         shelf = s.books.shelf(number)
         r = shelf.rows

@@ -16,6 +16,7 @@ from parityd.core.hashing import U64
 from parityd.core.records import NO_TS
 
 SHELF_NS = 900 * 1_000_000_000
+NOWHEN = NO_TS // SHELF_NS  # the shelf of rows that have no time yet: orders of which only a fill's trade is known
 LONGEST_TEXT = 2**16 - 1
 FEW = 24  # so many rows are handled one by one
 TWO_IDS = "\0"  # between the trade ids of a pair by time

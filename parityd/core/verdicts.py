@@ -26,7 +26,7 @@ from parityd.core.ladder_table import worst
 from parityd.core.monitor import Monitor
 from parityd.core.publication import Basis
 from parityd.core.records import BACKTEST, LIVE, NO_TS
-from parityd.core.rows import SHELF_NS
+from parityd.core.rows import NOWHEN, SHELF_NS
 
 
 class Standing(msgspec.Struct):
@@ -90,9 +90,10 @@ class Verdicts:
 
     def _close_periods(self, name: str, now: int, facts: Facts) -> None:
         p, s = self.m.parameters, self.m.strategies[name]
-        if not s.books.summaries:
+        oldest = min((n for n in s.books.summaries if n > NOWHEN), default=None)
+        if oldest is None:
             return
-        first = day_text(max(min(s.books.summaries) * SHELF_NS, s.memory.imported_until))
+        first = day_text(max(oldest * SHELF_NS, s.memory.imported_until))
         marks = tuple(None if s.memory.pulses[b].watermark == NO_TS else s.memory.pulses[b].watermark for b in (LIVE, BACKTEST))
         state = self.ladder(name)
         for day in closing(first, state.closed, (marks[0], marks[1]), now, p.before(name, now, p.matching.grace)):
