@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from parityd.core.hashing import NAN_WORD, U64, hash_numbers, hash_text, mix, plain, seed
 from parityd.core.instants import I64, parse_time, parse_times, rfc3339
-from parityd.core.records import ABSENT_BITS, NAN, NO_TS, Decision, Fill, Line, Rare, Refusal, Run, is_absent
+from parityd.core.records import ABSENT_BITS, NAN, NO_TS, Decision, Fill, Heartbeat, Line, Rare, Refusal, Run, is_absent
 
 F64 = NDArray[np.float64]
 I32 = NDArray[np.int32]
@@ -329,6 +329,8 @@ def fill_columns(book: str, rows: list[Fill], lines: I64, bounds: Bounds, run: s
     if (c.decision_ts == NO_TS).any() and raw_decision.count(None) < n:
         missing = (c.decision_ts == NO_TS) & np.fromiter((v is not None and v != "" for v in raw_decision), np.bool_, n)
         check.refuse(missing, "bad_value", "decision_ts is neither RFC 3339 with an offset nor epoch seconds")
+    if raw_decision.count(None) < n:
+        check.times(np.where(c.decision_ts == NO_TS, ts, c.decision_ts), raw_decision, bounds, "decision_ts")
     if not all(c.fill_id):
         check.refuse(np.fromiter((not f for f in c.fill_id), np.bool_, n), "bad_value", "fill_id is empty")
     check.finite("quantity", c.quantity, positive=True, required=True)
@@ -473,6 +475,8 @@ def rare_line(line: int, record: Rare, bounds: Bounds, ts: int | None = None) ->
     if fault is None and isinstance(record, Run):
         a, b = parse_time(record.from_), parse_time(record.to)
         fault = "from and to must be times, from before to" if NO_TS in (a, b) or a >= b else None
+    if fault is None and isinstance(record, Heartbeat) and record.next_by not in (None, "") and parse_time(record.next_by) == NO_TS:
+        fault = f"next_by {str(record.next_by)[:80]!r} is neither RFC 3339 with an offset nor epoch seconds"
     if fault is not None:
         return Refusal(line=line, code="bad_value", reason=fault)
     if ts > bounds.latest:

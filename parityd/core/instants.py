@@ -63,12 +63,13 @@ def _from_match(found: re.Match[str], *, naive_is_utc: bool) -> int:
         if int(text[3:5]) > 59 or int(text[1:3]) > 23:
             return NO_TS
         offset = timedelta(hours=int(text[1:3]), minutes=int(text[3:5])) * (-1 if text[0] == "-" else 1)
+    leap = second == "60" and minute == "59"  # RFC 3339 5.6: the second that a clock may add, counted as the next one
     try:
-        t = datetime(int(year), int(month), int(day), int(hour), int(minute), int(second), tzinfo=timezone(offset))
+        t = datetime(int(year), int(month), int(day), int(hour), int(minute), 59 if leap else int(second), tzinfo=timezone(offset))
     except ValueError:
         return NO_TS
     since = t - datetime(1970, 1, 1, tzinfo=UTC)
-    ns = (since.days * 86_400 + since.seconds) * SECOND + int(((fraction or "") + "000000000")[:9])
+    ns = (since.days * 86_400 + since.seconds + leap) * SECOND + int(((fraction or "") + "000000000")[:9])
     return _within(ns)
 
 

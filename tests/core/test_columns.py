@@ -88,6 +88,7 @@ def test_a_block_is_its_records_one_by_one(build, rows):
         ({"fee": -math.inf}, "bad_value", "fee"), ({"multiplier": 0.0}, "bad_value", "multiplier"), ({"arrival_mark": math.nan}, "bad_value", "arrival_mark"),
         ({"latency_ms": math.nan}, "bad_value", "latency_ms"), ({"strategy": "no/name"}, "bad_value", "strategy"), ({"symbol": ""}, "bad_value", "symbol"),
         ({"fill_id": ""}, "bad_value", "fill_id"), ({"ts": "2026-11-20T10:15:00"}, "bad_value", "ts"), ({"decision_ts": "soon"}, "bad_value", "decision_ts"),
+        ({"decision_ts": "2299-12-31T23:59:59Z"}, "future_timestamp", "decision_ts"), ({"decision_ts": 0}, "too_old", "decision_ts"),
         ({"ts": "1989-12-31T23:59:59.999999Z"}, "too_old", "1990"), ({"ts": "2299-12-31T23:59:59.999999Z"}, "future_timestamp", "ahead"),
     ],
 )  # fmt: skip
@@ -165,6 +166,9 @@ RARE = [
     (Order(strategy="s", symbol="X", order_id=5, status="filled", ts=TS), True),
     (Heartbeat(strategy="s", ts="2026"), True),
     (Heartbeat(strategy="/", ts=TS), False),
+    (Heartbeat(strategy="s", ts=TS, next_by="soon"), False),
+    (Heartbeat(strategy="s", ts=TS, next_by=""), True),
+    (Heartbeat(strategy="s", ts=TS, next_by="2200-01-01T00:00:00Z"), True),
     (Run(strategy="s", run_id="r", created=TS, from_=1e9, to=1e9), False),
     (Run(strategy="s", run_id="r", created=TS, from_=1e9, to=2e9), True),
 ]

@@ -61,6 +61,8 @@ def test_texts_that_only_together_look_right_are_not(pair):
         ("1969-12-31T23:30:00-0030", 0),
         ("0.5", 500_000_000),
         ("12", 12_000_000_000),
+        ("1969-12-31T23:59:60Z", 0),
+        ("1970-01-01T00:59:60.5+01:00", 500_000_000),
     ],
 )
 def test_what_is_a_time(text, expected):
