@@ -37,7 +37,7 @@ from parityd.core.rows import (
     blank,
     text_column,
 )  # fmt: skip
-from parityd.core.shelves import LONGEST_SLACK, At, Load, Shelves, slack_of
+from parityd.core.shelves import At, Load, Shelves, Slack
 from parityd.core.sides import KEY, OTHER, TRADE, add, clear, executed, put_on, taken_off, without_execution
 
 Part = tuple[Rows, Texts | list[str]]  # rows and their trade ids
@@ -54,7 +54,7 @@ class Cell(msgspec.Struct):
     idless: bool = False
     backtest: bool = False
     live: bool = False
-    slack: int = 0  # how far a time by which a row is paired lies from its trade time, at most (ns)
+    slack: Slack = msgspec.field(default_factory=Slack)
 
 
 class RunSpan(msgspec.Struct, frozen=True):
@@ -190,7 +190,7 @@ class Books(Shelves):
             cell.idless = bool((((r["flags"] & B_ID) == 0) & b | ((r["flags"] & L_ID) == 0) & l).any())
         cell.backtest = cell.backtest or bool(b.any())
         cell.live = cell.live or bool(l.any())
-        cell.slack = max(cell.slack, slack_of(r[b | l]))
+        cell.slack.learn(r[b | l])
         if not cell.ids_shared and cell.backtest and cell.live and (bool((r["how"] == BY_ID).any()) or self._id_across(r[b | l])):
             cell.ids_shared = True
             self._ask_all(sym)
@@ -489,4 +489,4 @@ def _texts_apart(texts: Texts) -> tuple[Texts, Texts]:
     return first, second
 
 
-__all__ = ["LONGEST_SLACK", "Books", "Cell", "Join", "Load", "Part", "RunSpan"]
+__all__ = ["Books", "Cell", "Join", "Load", "Part", "RunSpan"]

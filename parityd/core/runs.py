@@ -17,6 +17,7 @@ from parityd.core.instants import parse_time
 from parityd.core.parameters import Parameters
 from parityd.core.records import BACKTEST, NO_TS, Line, Run
 from parityd.core.rows import B_FILLS, B_SAID, DEAD, MIXED, Rows
+from parityd.core.shelves import Slack
 from parityd.core.terms import Names, canonical
 
 I64 = NDArray[np.int64]
@@ -71,7 +72,8 @@ def strip(books: Books, names: Names, run: RunSpan) -> tuple[Rows, set[int]]:
     taken: list[U64] = []
     partly: set[int] = set()
     sym = names.codes.get(run.symbol, -1) if run.symbol else None
-    for number in books.numbers_near(run.start, run.end - 1, max((c.slack for c in books.cells.values()), default=0)):
+    slacks = [Slack(), *(c.slack for k, c in books.cells.items() if sym in (None, k))]
+    for number in sorted({k for slack in slacks for k in books.numbers_near(run.start, run.end - 1, slack)}):
         r = books.shelf(number).rows
         older = ((r["flags"] & DEAD) == 0) & (r["bkey"] != 0) & (r["b_run"] <= run.created)
         rows = r[older if sym is None else older & (r["sym"] == sym)]

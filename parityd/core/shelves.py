@@ -2,13 +2,15 @@
 
 1. `At` says where rows lie: (shelf number, place) each. It holds until rows are written or appended again.
 2. A row that is written back lies on the shelf of its trade time; whoever wrote it need not know which that is.
-3. A search by time takes how far a row's times lie from its trade time (a limit order filled much later) as `slack`.
+3. A search by time takes how far a row's times lie from its trade time as `Slack`: what most rows keep to, and the few shelves with rows
+   whose times lie further off (a limit order filled days later, a trade of many days' fills).
 4. Shelves that are not in memory are asked of `load`. Nothing here knows what a row means.
 """
 
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,7 +24,8 @@ from parityd.core.summary import ShelfSummary
 
 I64 = NDArray[np.int64]
 Load = Callable[[str, int], Shelf | None]
-LONGEST_SLACK = 7 * 86_400 * 1_000_000_000
+NEAR_NS = 86_400 * 1_000_000_000
+_TIMES = (*PAIRING_TIMES, "b_last")
 
 
 class At(NamedTuple):
@@ -48,14 +51,34 @@ class At(NamedTuple):
             yield int(self.numbers[w[0]]), w
 
 
-def slack_of(rows: Rows) -> int:
-    """How far the times by which rows can be paired lie from their trade times, at most (ns)."""
-    most = 0
-    for f in PAIRING_TIMES:
-        known = rows[f] != NO_TS
-        if known.any():
-            most = max(most, int(np.abs(rows[f][known] - rows["t"][known]).max()))
-    return min(most, LONGEST_SLACK)
+class Slack(msgspec.Struct):
+    """Where rows lie by whose times one may search: at most `near` ns from these, or on a shelf of `far`, whose rows' times lie in (lo, hi)."""
+
+    near: int = 0
+    far: dict[int, tuple[int, int]] = msgspec.field(default_factory=dict)
+
+    def learn(self, rows: Rows) -> None:
+        """See new or changed rows."""
+        for f in _TIMES:
+            known = rows[f] != NO_TS
+            if known.any():
+                apart = np.abs(rows[f][known] - rows["t"][known])
+                most = int(apart.max())
+                if most > NEAR_NS:
+                    self._learn_far(rows[known][apart > NEAR_NS])
+                    most = int(apart[apart <= NEAR_NS].max(initial=0))
+                self.near = max(self.near, most)
+
+    def _learn_far(self, rows: Rows) -> None:
+        for row in rows:
+            times = [int(row[f]) for f in _TIMES if row[f] != NO_TS]
+            number = shelf_of(row["t"])
+            lo, hi = self.far.get(number, (times[0], times[0]))
+            self.far[number] = min(lo, *times), max(hi, *times)
+
+    def beyond(self, start: int, end: int) -> list[int]:
+        """Shelves of `far` that may hold a row with a time in [start, end]."""
+        return [number for number, (lo, hi) in self.far.items() if lo <= end and hi >= start]
 
 
 class Shelves:
@@ -119,9 +142,10 @@ class Shelves:
             return [k for k in range(lo, hi + 1) if k in self.summaries or k in self.shelves]
         return sorted(k for k in {*self.summaries, *self.shelves} if lo <= k <= hi)
 
-    def numbers_near(self, start: int, end: int, slack: int) -> list[int]:
-        """Shelves that may hold a row with any of its times in [start, end], where these lie at most `slack` from its trade time."""
-        return self._numbers(shelf_of(start - slack), shelf_of(end + slack))
+    def numbers_near(self, start: int, end: int, slack: Slack) -> list[int]:
+        """Shelves that may hold a row with any of its times in [start, end]."""
+        near, far = self._numbers(shelf_of(start - slack.near), shelf_of(end + slack.near)), slack.beyond(start, end)
+        return sorted({*near, *far}) if far else near
 
     def locate(self, key: int) -> tuple[Shelf, int] | None:
         """The living row that carries this name, in either book."""

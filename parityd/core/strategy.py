@@ -53,6 +53,7 @@ class Memory(msgspec.Struct):
 
     pulses: dict[str, Pulse] = msgspec.field(default_factory=lambda: {LIVE: Pulse(), BACKTEST: Pulse()})
     cells: dict[int, tuple[bool, bool, bool, bool, int]] = msgspec.field(default_factory=dict)
+    far: dict[int, dict[int, tuple[int, int]]] = msgspec.field(default_factory=dict)  # by symbol, see `shelves`
     runs: list[RunSpan] = msgspec.field(default_factory=list)
     opening: dict[int, list[int]] = msgspec.field(default_factory=dict)
     multi: dict[int, str] = msgspec.field(default_factory=dict)  # execution name -> trade id of trades with several decisions

@@ -14,6 +14,7 @@ from parityd.core.monitor import Monitor
 from parityd.core.parameters import Parameters
 from parityd.core.rebuild import Piece, Rebuilder
 from parityd.core.rows import SHELF_NS, Shelf
+from parityd.core.shelves import Slack
 from parityd.core.strategy import Memory
 from parityd.core.summary import ShelfSummary
 from parityd.core.terms import Names
@@ -48,7 +49,7 @@ def fold(store: Store, parameters: Parameters) -> Verdicts:
         s = m.strategy(key.removeprefix("strategy/"))
         s.memory = msgspec.msgpack.decode(blob, type=Memory)
         s.books.runs = s.memory.runs
-        s.books.cells = {k: Cell(*v) for k, v in s.memory.cells.items()}
+        s.books.cells = {k: Cell(*v, Slack(near, s.memory.far.get(k, {}))) for k, (*v, near) in s.memory.cells.items()}
         s.ledger.opening = s.memory.opening
         for sym, number, entry in store.ledgers(s.name):
             s.ledger.entries.setdefault(sym, {})[number] = msgspec.msgpack.decode(entry, type=Entry)
@@ -88,7 +89,8 @@ def gather(v: Verdicts, saved_names: int) -> Commit:
             if entry is not None:
                 c.ledgers.append((s.name, sym, number, _pack(entry)))
         s.ledger.changed.clear()
-        s.memory.cells = {k: (x.ids_shared, x.idless, x.backtest, x.live, x.slack) for k, x in s.books.cells.items()}
+        s.memory.cells = {k: (x.ids_shared, x.idless, x.backtest, x.live, x.slack.near) for k, x in s.books.cells.items()}
+        s.memory.far = {k: x.slack.far for k, x in s.books.cells.items() if x.slack.far}
         s.memory.opening = s.ledger.opening
         blob = _pack(s.memory)
         if v.saved.get(s.name) != blob:
