@@ -194,13 +194,13 @@ def runaway(s: Strategy, now: int) -> tuple[int | None, int, int, float]:
     return live, int(hours.max(initial=0)), backtest, history
 
 
-def carried_in(s: Strategy, start: int) -> dict[int, tuple[float, float, float]]:
-    """Net quantities (allowed, full, live) of the trades before `start`, by symbol: what the window's positions were as it began."""
+def carried_in(s: Strategy, start: int) -> dict[int, tuple[float, float, float, int]]:
+    """Net quantities (allowed, full, live) of the trades before `start` and their currency, by symbol: the window's positions as it began."""
     from parityd.core.summary import SYM_AT
 
     sums, _ = summed(s.books, -(2**62), start - 1, None)
     a, f, live = SYM_AT["q_allowed"], SYM_AT["q_full"], SYM_AT["q_live"]
-    return {sym: (float(v[a]), float(v[f]), float(v[live])) for sym, v in sums.sym.items()}
+    return {sym: (float(v[a]), float(v[f]), float(v[live]), sums.ccy.get(sym, 0)) for sym, v in sums.sym.items()}
 
 
 def late_rows(s: Strategy, start: int, end: int, until: Settling | None, sym: int, t: int) -> Rows:

@@ -21,6 +21,7 @@ from parityd.core.terms import Names
 COMPONENTS = (
     "slippage_impact", "market_impact", "fee_impact", "funding_impact", "timing_impact", "data_impact", "sizing_impact", "model_impact", "carry_impact",
 )  # fmt: skip
+NIL = 1e-9  # money: what the rounding of sums over closed positions may leave
 SUBTOTALS = {
     "execution": ("data_impact", "timing_impact", "slippage_impact", "market_impact", "fee_impact"),
     "opportunity": ("sizing_impact", "model_impact", "carry_impact"),
@@ -29,11 +30,12 @@ SUBTOTALS = {
 
 
 class Carried(msgspec.Struct, frozen=True):
-    """Positions of one symbol as the window began: allowed, full and live, in units."""
+    """Positions of one symbol as the window began: allowed, full and live, in units; and the code of its quote currency, 0 unknown."""
 
     allowed: float = 0.0
     full: float = 0.0
     live: float = 0.0
+    ccy: int = 0
 
 
 class Money(msgspec.Struct):
@@ -122,10 +124,19 @@ def attribute(
         price, when = marks.price(sym, end)
         if v is not None and when != NO_TS:
             oldest = when if oldest is None else min(oldest, when)
-        m = out.setdefault(names[s.ccy.get(sym, 0)], Money(dict.fromkeys(COMPONENTS), 0.0, 0.0, 0.0, 0.0))
+        position = carried.get(sym, Carried())
+        move = _move(marks, sym, start, price)
+        if (
+            v is None
+            and not funding.get(sym)
+            and abs((position.allowed - position.live) * move) + abs((position.full - position.allowed) * move) < NIL
+        ):
+            continue
+        m = out.setdefault(names[s.ccy.get(sym, 0) or position.ccy], Money(dict.fromkeys(COMPONENTS), 0.0, 0.0, 0.0, 0.0))
         if v is not None:
             unmarked += _trades(m, v, s.latest[sym], sym, price, when, late)
-        _positions(m, carried.get(sym, Carried()), marks, sym, start, price)
+        _add(m, "carry_impact", (position.allowed - position.live) * move)
+        m.action_impact += (position.full - position.allowed) * move
         _add(m, "funding_impact", funding.get(sym, 0.0))
     for m in out.values():
         for name in COMPONENTS:
@@ -183,17 +194,12 @@ def _trades(m: Money, v: np.ndarray, latest: int, sym: int, price: float, when: 
     return unmarked
 
 
-def _positions(m: Money, c: Carried, marks: Marks, sym: int, start: int, price: float) -> None:
-    """What the positions carried in made of the market's move."""
-    if c.allowed == c.live == c.full == 0.0:
-        return
+def _move(marks: Marks, sym: int, start: int, price: float) -> float:
+    """How far the market moved since the window began, 0 where a price is lacking."""
     first, when = marks.price(sym, start)
     if when == NO_TS:
         first, _ = marks.first_after(sym, start)
-    if math.isnan(first) or math.isnan(price):
-        return
-    _add(m, "carry_impact", (c.allowed - c.live) * (price - first))
-    m.action_impact += (c.full - c.allowed) * (price - first)
+    return 0.0 if math.isnan(first) or math.isnan(price) else price - first
 
 
 def convert(a: Attribution, rate: dict[str, float | None]) -> Money | None:

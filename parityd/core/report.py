@@ -30,7 +30,7 @@ from parityd.core.measures import (
     price_measures,
 )
 from parityd.core.monitor import Monitor
-from parityd.core.records import NO_TS
+from parityd.core.records import LIVE, NO_TS
 from parityd.core.rows import DEAD, PART, SHELF_NS, shelf_of
 from parityd.core.strategy import Strategy
 from parityd.core.summary import Summary, classes, total
@@ -83,13 +83,23 @@ def _day_of(m: Monitor, s: Strategy, day: str, now: int, *, waiting: bool) -> Da
     until = settling(s, m.parameters, now, waiting=waiting)
     paired = Settling(timed=2**62, b_only=until.b_only, l_only=until.l_only)
     sums, pending = summed(s.books, start, end, paired)
-    carried = {sym: Carried(*q) for sym, q in carried_in(s, start).items()}
     funding = _funding(s, start, end)
+    carried = _carried(m, s, start, funding)
     a = attribute(sums, start, end + 1, m.marks, m.names, carried, funding, lambda sym, t: late_rows(s, start, end, paired, sym, t))  # type: ignore[arg-type]
     variance, worst, best = _ranked(m, s, start, end, paired)
     window = Window(start, end, sums, pending)
     drift = cumulative_drift(s, paired, window, m.parameters.of(s.name))[0]
     return DayOf(sums, counts(sums, pending), a, variance, worst, best, drift)
+
+
+def _carried(m: Monitor, s: Strategy, start: int, funding: dict[int, float]) -> dict[int, Carried]:
+    """Positions carried in; and the currency of every symbol that was ever traded or funded, as its trades tell it, else its name."""
+    out = {sym: Carried(*q) for sym, q in carried_in(s, start).items()}
+    for sym in {*out, *funding}:
+        found = out.get(sym, Carried())
+        if not found.ccy:
+            out[sym] = msgspec.structs.replace(found, ccy=m.instruments.pair(LIVE, s.name, m.names[sym]).ccy)
+    return out
 
 
 def _funding(s: Strategy, start: int, end: int) -> dict[int, float]:

@@ -49,7 +49,7 @@ def fold(store: Store, parameters: Parameters) -> Verdicts:
         s = m.strategy(key.removeprefix("strategy/"))
         s.memory = msgspec.msgpack.decode(blob, type=Memory)
         s.books.runs = s.memory.runs
-        s.books.cells = {k: Cell(*v, Slack(near, s.memory.far.get(k, {}))) for k, (*v, near) in s.memory.cells.items()}
+        s.books.cells = {k: Cell(*x[:4], Slack(x[4], s.memory.far.get(k, {}))) for k, x in s.memory.cells.items()}
         s.ledger.opening = s.memory.opening
         for sym, number, entry in store.ledgers(s.name):
             s.ledger.entries.setdefault(sym, {})[number] = msgspec.msgpack.decode(entry, type=Entry)
