@@ -132,7 +132,7 @@ class Marks:
                 s = table[symbol]
                 k = int(np.searchsorted(s.ts, t, side="right"))
                 if k < len(s.ts) and (best[1] == NO_TS or int(s.ts[k]) < best[1]):
-                    best = (float(s.px[k]), int(s.ts[k]))
+                    best = s.at(int(s.ts[k]))
         return best
 
     def grid(self, symbol: int, ends: Sequence[int] | I64) -> F64:

@@ -117,8 +117,8 @@ def attribute(
     that m_T is too old for.
     """
     out: dict[str, Money] = {}
+    idle: set[str] = set()  # currencies of which nothing but the rounding of closed positions is there
     unmarked, oldest = 0, None
-    counts = {"data_impact": s["data_n"], "timing_impact": s["timing_c"], "market_impact": s["impact_n"], "slippage_impact": s["slip_c"]}
     for sym in sorted({*s.sym, *(k for k, c in carried.items() if c.allowed != c.live or c.full != c.live), *funding}):
         v = s.sym.get(sym)
         price, when = marks.price(sym, end)
@@ -126,18 +126,27 @@ def attribute(
             oldest = when if oldest is None else min(oldest, when)
         position = carried.get(sym, Carried())
         move = _move(marks, sym, start, price)
-        if (
-            v is None
-            and not funding.get(sym)
-            and abs((position.allowed - position.live) * move) + abs((position.full - position.allowed) * move) < NIL
-        ):
-            continue
-        m = out.setdefault(names[s.ccy.get(sym, 0) or position.ccy], Money(dict.fromkeys(COMPONENTS), 0.0, 0.0, 0.0, 0.0))
+        carry, action = (position.allowed - position.live) * move, (position.full - position.allowed) * move
+        ccy = names[s.ccy.get(sym, 0) or position.ccy]
+        if v is not None or funding.get(sym) or abs(carry) + abs(action) > NIL:
+            idle.discard(ccy)
+        elif ccy not in out:
+            idle.add(ccy)
+        m = out.setdefault(ccy, Money(dict.fromkeys(COMPONENTS), 0.0, 0.0, 0.0, 0.0))
         if v is not None:
             unmarked += _trades(m, v, s.latest[sym], sym, price, when, late)
-        _add(m, "carry_impact", (position.allowed - position.live) * move)
-        m.action_impact += (position.full - position.allowed) * move
+        _add(m, "carry_impact", carry)
+        m.action_impact += action
         _add(m, "funding_impact", funding.get(sym, 0.0))
+    if len(idle) < len(out):
+        out = {ccy: m for ccy, m in out.items() if ccy not in idle}
+    _null_unmeasured(out, s)
+    return Attribution(out, unmarked, None if oldest is None else (end - oldest) / 1e9)
+
+
+def _null_unmeasured(out: dict[str, Money], s: Summary) -> None:
+    """What was measured in no trade is None, what was measured and is nothing 0."""
+    counts = {"data_impact": s["data_n"], "timing_impact": s["timing_c"], "market_impact": s["impact_n"], "slippage_impact": s["slip_c"]}
     for m in out.values():
         for name in COMPONENTS:
             m.components[name] = m.components[name] or 0.0
@@ -148,7 +157,6 @@ def attribute(
             m.components["fee_impact"] = m.components["sizing_impact"] = None
         if not s.settled:
             m.components["model_impact"] = None
-    return Attribution(out, unmarked, None if oldest is None else (end - oldest) / 1e9)
 
 
 class LateRows:

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from parityd.core.rows import AMBIGUOUS, BY_DECISION, BY_FILL, BY_ID, DEAD, MAKER, PART, SLIP_ALONE, SUPPRESSED, SUSPECT, TIMING_ALONE, Rows
+from parityd.core.rows import AMBIGUOUS, BY_DECISION, BY_FILL, BY_ID, DEAD, PART, SLIP_ALONE, SUPPRESSED, SUSPECT, TIMING_ALONE, Rows
 
 F64 = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -124,7 +124,7 @@ def _measures(out: Summary, r: Rows, place: NDArray[np.int64], table: F64) -> No
     merged = np.where(alone, 0.0, np.nan_to_num(r["slip"]))
     for name, v in (("N", w), ("LN", r["ln"]), ("x", x), ("fee", r["fee"]), ("exec", x * d / 1e4 + r["fee"]), ("merged", merged)):
         table[:, SYM_AT[name]] += np.bincount(place, v, m)
-    waits = r["latency"][((r["flags"] & MAKER) == 0) & ~np.isnan(r["latency"])]
+    waits = r["latency"][~np.isnan(r["latency"])]  # the largest over the fills not marked maker
     if len(waits):
         out.latency.append(waits.copy())
 
@@ -136,16 +136,18 @@ def _one_sided(rows: Rows, b: Mask, l: Mask, suppressed: Mask, suspect: Mask, pl
     sign = rows["side"].astype(np.float64)
     both = b & l & ~suppressed
     alone = (b ^ l) | suppressed
-    bq, bn, bf = (np.where(b & ok, rows[f], 0.0) for f in ("b_q", "b_not", "b_fee"))
+    bq, bn, bf = (np.where(b & ok, rows[f], 0.0) for f in ("fq", "fn", "ff"))
     rest = 1.0 - rows["alpha"]
     oa, ob = np.nan_to_num(np.where(ok, rows["oa"], 0.0)), np.nan_to_num(np.where(ok, rows["ob"], 0.0))
-    live = np.where(l & ok, rows["l_q"], 0.0)
+    live = np.where(l & ok, rows["lq"], 0.0)
+    allowed = sign * live + oa  # of the whole trade, with the parts that joined it: oa is the sign x what is allowed and was not done
+    n = np.where(b & ok, np.nan_to_num(rows["n"]), 0.0)
     for name, v in (
         ("sizing_a", np.where(both, oa, 0.0)), ("sizing_b", np.where(both, ob, 0.0)),
         ("model_a", np.where(both, 0.0, oa)), ("model_b", np.where(both, 0.0, ob)),
-        ("action_a", rest * sign * bq), ("action_b", -rest * (sign * bn + bf)),
-        ("q_allowed", rows["alpha"] * sign * bq), ("q_full", sign * bq), ("q_live", sign * live),
-        ("N", np.nan_to_num(np.where(alone & ok, rows["n"], 0.0))), ("LN", np.nan_to_num(np.where(alone & ok, rows["ln"], 0.0))),
+        ("action_a", sign * bq - allowed), ("action_b", -sign * (bn - n) - rest * bf),
+        ("q_allowed", allowed), ("q_full", sign * bq), ("q_live", sign * live),
+        ("N", np.where(alone, n, 0.0)), ("LN", np.nan_to_num(np.where(alone & ok, rows["ln"], 0.0))),
         ("live_fees", np.where(l & ok, rows["l_fee"], 0.0)), ("live_notional", np.where(l & ok, rows["l_not"], 0.0)),
     ):  # fmt: skip
         table[:, SYM_AT[name]] += np.bincount(place, v, m)

@@ -80,6 +80,14 @@ class Prices:
             self.known[symbol, end] = Price(ts=chosen[0], price=chosen[3]) if chosen else None
         return self.known[symbol, end]
 
+    def first(self, symbol: str, start: int) -> Price | None:
+        """The price as a window begins, else the first one after."""
+        known = self.at(symbol, start)
+        if known is None:
+            later = [q[0] for table in (self.quoted, self.traded) for q in table.get(symbol, ()) if q[0] > start]
+            known = self.at(symbol, min(later)) if later else None
+        return known
+
 
 @dataclass(frozen=True, kw_only=True)
 class Shortfall:
@@ -283,7 +291,7 @@ def window(judged: Judged, strategy: str, first: date, last: date | None = None)
     sums["funding"] = paid["live"] - paid["backtest"]
     sums["carry"] = Fraction(0)
     for symbol, quantity in _carried(judged, strategy, first).items():
-        new, old = prices.at(symbol, end), prices.at(symbol, start)
+        new, old = prices.at(symbol, end), prices.first(symbol, start)
         if new and old:
             sums["carry"] += quantity * (new.price - old.price)
     notional = sum((t.backtest.quantity * t.backtest.price for t in counted if t.backtest), Fraction(0))
