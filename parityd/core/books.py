@@ -193,7 +193,7 @@ class Books(Shelves):
         cell.slack.learn(r[b | l])
         if not cell.ids_shared and cell.backtest and cell.live and (bool((r["how"] == BY_ID).any()) or self._id_across(r[b | l])):
             cell.ids_shared = True
-            self._ask_all(sym)
+            self._ask_all(sym, only_by_time=True)
         if cell.backtest and cell.live and (cell.idless or not cell.ids_shared):
             self.ask(r[b | l])
 
@@ -218,11 +218,14 @@ class Books(Shelves):
                 t = np.unique(np.concatenate([c[w] for c in times]))
                 self.touched.setdefault((sym, side), []).append(t[t != NO_TS])
 
-    def _ask_all(self, sym: int) -> None:
-        """Whether ids are shared has changed: every execution of the symbol is asked again."""
+    def _ask_all(self, sym: int, *, only_by_time: bool = False) -> None:
+        """Whether ids are shared has changed: the symbol's executions are asked again; `only_by_time`: those that time joins or may join."""
         for number in sorted({*self.summaries, *self.shelves}):
             r = self.shelf(number).rows
-            mine = r[(r["sym"] == sym) & ((r["flags"] & DEAD) == 0)]
+            w = (r["sym"] == sym) & ((r["flags"] & DEAD) == 0)
+            if only_by_time:
+                w &= ((r["flags"] & JOINED_BY_TIME) != 0) | (r["how"] > BY_ID) | ((r["flags"] & (B_ID | L_ID)) == 0)
+            mine = r[w]
             self.ask(mine[executed(mine, BACKTEST) | executed(mine, LIVE)])
 
     def recheck(self, syms: list[int]) -> None:

@@ -10,14 +10,16 @@
 import math
 import re
 import struct
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from functools import lru_cache
+from itertools import chain
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from parityd.core import owners
 from parityd.core.hashing import NAN_WORD, U64, hash_numbers, hash_text, mix, plain, seed
 from parityd.core.instants import I64, parse_time, parse_times, rfc3339
 from parityd.core.records import ABSENT_BITS, NAN, NO_TS, Decision, Fill, Heartbeat, Line, Rare, Refusal, Run, is_absent
@@ -48,38 +50,94 @@ class Bounds:
 
 @dataclass(slots=True, kw_only=True)
 class Columns:
-    """What both kinds have. Arrays of shape (n,), text as lists."""
+    """What both kinds have. Arrays of shape (n,), text as lists; `owner` says which strategy and symbol (see `owners`).
+
+    What is taken from other columns, or joined of them, is made a column at a time, when that column is first asked for.
+    """
 
     line: I64
-    strategy: list[str]
-    symbol: list[str]
+    owner: I32
     ts: I64
     key: U64
     content: U64
+    _of: "Sequence[Self]" = field(default=(), repr=False, compare=False)  # the columns that this was made of
+    _where: I64 | slice | None = field(default=None, repr=False, compare=False)  # ... and which rows of the first, None: all of all
 
     def __len__(self) -> int:
         return len(self.line)
 
+    @property
+    def strategy(self) -> list[str]:
+        """Each record's strategy."""
+        return owners.strategies(self.owner)
+
+    @property
+    def symbol(self) -> list[str]:
+        """Each record's symbol, as it was written."""
+        return owners.symbols(self.owner)
+
+    def __getattr__(self, name: str) -> Any:
+        """A column that was not asked for before."""
+        if name.startswith("_"):
+            raise AttributeError(name)
+        made = _joined([getattr(p, name) for p in self._of]) if self._where is None else _taken(getattr(self._of[0], name), self._where)
+        setattr(self, name, made)
+        return made
+
+    @classmethod
+    def _late(cls, of: "Sequence[Self]", where: I64 | slice | None) -> Self:
+        made = cls.__new__(cls)
+        for name, value in (("_of", of), ("_where", where)):
+            setattr(made, name, value)
+        return made
+
     def take(self, index: I64 | Bools) -> Self:
         """The rows of a mask or of positions, in that order."""
-        where = np.flatnonzero(index) if index.dtype == np.bool_ else index
-        spots = where.tolist()
-        chosen: dict[str, Any] = {}
-        for f in fields(self):
-            v = getattr(self, f.name)
-            chosen[f.name] = v[where] if isinstance(v, np.ndarray) else [v[i] for i in spots]
-        return replace(self, **chosen)
+        return self._late([self], np.flatnonzero(index) if index.dtype == np.bool_ else index.astype(np.int64, copy=False))
+
+    def strategies(self) -> set[str]:
+        """Whose records these are."""
+        return {owners.name(o)[0] for o in owners.distinct(self.owner)}
+
+    def only(self, strategy: str) -> Self:
+        """The records of one strategy."""
+        if self.strategies() <= {strategy}:
+            return self
+        return self.take(owners.looked_up(self.owner, lambda name, _: name == strategy, np.bool_))
+
+    def between(self, start: int, end: int) -> Self:
+        """Neighbouring rows, without copying numbers."""
+        return self._late([self], slice(start, end))
 
     @classmethod
     def joined(cls, parts: Sequence[Self]) -> Self:
         """Several blocks as one."""
-        if len(parts) == 1:
-            return parts[0]
-        out: dict[str, Any] = {}
-        for f in fields(cls):
-            vs = [getattr(p, f.name) for p in parts]
-            out[f.name] = np.concatenate(vs) if isinstance(vs[0], np.ndarray) else [x for v in vs for x in v]
-        return cls(**out)
+        return parts[0] if len(parts) == 1 else cls._late(list(parts), None)
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """The columns by the names that records have."""
+        own = [f.name for f in fields(cls) if not f.name.startswith("_")]
+        at = own.index("owner")
+        return (*own[:at], "strategy", "symbol", *own[at + 1 :])
+
+    @classmethod
+    def of(cls, table: Mapping[str, Any]) -> Self:
+        """From columns by the names that records have."""
+        own = {k: v for k, v in table.items() if k not in ("strategy", "symbol")}
+        return cls(owner=owners.codes(table["strategy"], table["symbol"]), **own)
+
+
+def _taken(v: Any, where: I64 | slice) -> Any:
+    if isinstance(v, np.ndarray) or isinstance(where, slice):
+        return v[where]
+    if v and v[0] is v[-1] and v.count(v[0]) == len(v):
+        return [v[0]] * len(where)
+    return [v[i] for i in where.tolist()]
+
+
+def _joined(vs: list[Any]) -> Any:
+    return np.concatenate(vs) if isinstance(vs[0], np.ndarray) else list(chain.from_iterable(vs))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -201,7 +259,15 @@ class _Checks:
         if wrong.any():
             self.refuse(wrong, "bad_value", lambda i: f"{name} is {v[i]:g}: must be a finite number{' above 0' if positive else ''}")
 
-    def names(self, strategy: list[str], symbol: list[str]) -> None:
+    def owners(self, strategy: list[str], symbol: list[str]) -> I32:
+        """The code of each row's owner; of a row with a bad name that of nobody. Only good names get a code."""
+        found = owners.known(strategy, symbol)
+        if found is None:
+            self._names(strategy, symbol)
+            found = np.array([-1 if i in self.bad else owners.code(*x) for i, x in enumerate(zip(strategy, symbol, strict=True))], np.int32)
+        return found
+
+    def _names(self, strategy: list[str], symbol: list[str]) -> None:
         bad_strategies = {s for s in set(strategy) if not STRATEGY_NAME.match(s)}
         bad_symbols = {s for s in set(symbol) if not s or len(s) > MAX_NAME}
         if bad_strategies:
@@ -267,12 +333,10 @@ def _strategies(kind: str, book: str) -> _Strategies:
     return _Strategies(kind, book)
 
 
-def _seeds(book: str, kind: str, strategy: list[str], symbol: list[str]) -> U64:
-    """One seed a row from (kind, book, strategy, symbol), made once a pair of names."""
-    n, table = len(strategy), _strategies(kind, book)
-    if strategy.count(strategy[0]) == n == symbol.count(symbol[0]):
-        return np.full(n, table[strategy[0]][symbol[0]], np.uint64)
-    return np.fromiter([table[s][y] for s, y in zip(strategy, symbol, strict=True)], np.uint64, n)
+def _seeds(book: str, kind: str, owner: I32) -> U64:
+    """One seed a row from (kind, book, strategy, symbol), made once an owner."""
+    table = _strategies(kind, book)
+    return owners.looked_up(owner, lambda s, y: table[s][y], np.uint64)
 
 
 def _fold(h: U64, *text: list[str]) -> U64:
@@ -284,7 +348,7 @@ def _fold(h: U64, *text: list[str]) -> U64:
 
 def fill_key(book: str, strategy: str, symbol: str, fill_id: str, account: str = "", venue: str = "", run: str = "") -> int:
     """The key that this fill has or would have."""
-    key = hash_text([fill_id], _fold(_seeds(book, "fill", [strategy], [symbol]), [account], [venue]))
+    key = hash_text([fill_id], _fold(_seeds(book, "fill", owners.codes([strategy], [symbol])), [account], [venue]))
     return int((mix(key, np.full(1, seed(run))) if run else key)[0])
 
 
@@ -303,12 +367,12 @@ def fill_columns(book: str, rows: list[Fill], lines: I64, bounds: Bounds, run: s
         return None, []
     n = len(rows)
     check = _Checks(n, lines)
-    strategy, symbol = [r.strategy for r in rows], [r.symbol for r in rows]
+    owner = check.owners([r.strategy for r in rows], [r.symbol for r in rows])
     raw_ts = [r.ts for r in rows]
     raw_decision = [r.decision_ts for r in rows]
     ts = parse_times(raw_ts)
     c = FillColumns(
-        line=lines, strategy=strategy, symbol=symbol, ts=ts,
+        line=lines, owner=owner, ts=ts,
         key=np.zeros(0, np.uint64), content=np.zeros(0, np.uint64),
         fill_id=_texts([r.fill_id for r in rows]), trade_id=_texts([r.trade_id for r in rows]),
         order_id=_texts([r.order_id for r in rows]), parent_id=_texts([r.parent_id for r in rows]),
@@ -324,7 +388,6 @@ def fill_columns(book: str, rows: list[Fill], lines: I64, bounds: Bounds, run: s
         currency=_texts([r.currency for r in rows]), fee_currency=_texts([r.fee_currency for r in rows]),
         order_type=_texts([r.order_type for r in rows]), agent=_texts([r.agent for r in rows]), run_id=[run] * n,
     )  # fmt: skip
-    check.names(strategy, symbol)
     check.times(ts, raw_ts, bounds)
     if (c.decision_ts == NO_TS).any() and raw_decision.count(None) < n:
         missing = (c.decision_ts == NO_TS) & np.fromiter((v is not None and v != "" for v in raw_decision), np.bool_, n)
@@ -345,7 +408,7 @@ def fill_columns(book: str, rows: list[Fill], lines: I64, bounds: Bounds, run: s
         c = c.take(keep)
         if not len(c):
             return None, refusals
-    key = hash_text(c.fill_id, _fold(_seeds(book, "fill", c.strategy, c.symbol), c.account, c.venue))
+    key = hash_text(c.fill_id, _fold(_seeds(book, "fill", c.owner), c.account, c.venue))
     c.key = mix(key, seed(run)) if run else key
     text = [c.trade_id, c.order_id, c.parent_id, c.currency, c.fee_currency, c.order_type, c.agent]
     c.content = _content(c.key, text, [
@@ -363,7 +426,7 @@ def decision_columns(
         return None, []
     n = len(rows)
     check = _Checks(n, lines)
-    strategy, symbol = [r.strategy for r in rows], [r.symbol for r in rows]
+    owner = check.owners([r.strategy for r in rows], [r.symbol for r in rows])
     raw_ts = [r.ts for r in rows]
     ts = parse_times(raw_ts)
     action = _codes([r.action for r in rows], _ACTIONS)
@@ -373,14 +436,13 @@ def decision_columns(
     idle = (action == HOLD) | (action == CLOSE)
     quantity[idle & (quantity == 0)] = NAN  # a hold of 0 says that nothing is traded
     c = DecisionColumns(
-        line=lines, strategy=strategy, symbol=symbol, ts=ts, key=np.zeros(0, np.uint64), content=np.zeros(0, np.uint64),
+        line=lines, owner=owner, ts=ts, key=np.zeros(0, np.uint64), content=np.zeros(0, np.uint64),
         action=action, side=np.where(np.abs(action) == 1, action, said).astype(np.int8),
         trade_id=_texts([r.trade_id for r in rows]), quantity=quantity, price=price, fee=_numbers([r.fee for r in rows]),
         mark=_numbers([r.mark for r in rows]), filled=_codes([r.filled for r in rows], _FLAGS), equity=_numbers([r.equity for r in rows]),
         multiplier=_numbers([r.multiplier for r in rows]), currency=_texts([r.currency for r in rows]), agent=_texts([r.agent for r in rows]),
         reason=_texts([r.reason for r in rows]), guards=[r.guards for r in rows], run_id=[run or x for x in _texts([r.run_id for r in rows])],
     )  # fmt: skip
-    check.names(strategy, symbol)
     check.times(ts, raw_ts, bounds)
     check.refuse((action == CLOSE) & (said == 0), "missing_field", "side is missing: a close must say which side it trades")
     check.finite("quantity", quantity, positive=True)
@@ -397,7 +459,7 @@ def decision_columns(
         c = c.take(keep)
         if not len(c):
             return None, refusals
-    key = hash_text(c.trade_id, _fold(_seeds(book, "decision", c.strategy, c.symbol), c.run_id))
+    key = hash_text(c.trade_id, _fold(_seeds(book, "decision", c.owner), c.run_id))
     c.key = hash_numbers(c.action.astype(np.int64), hash_numbers(c.ts, key))
     guards = ["" if g is None else "\0".join(["g", *map(str, g)]) for g in c.guards]
     c.content = _content(c.key, [c.currency, c.agent, c.reason, guards], [

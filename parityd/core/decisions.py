@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from parityd.core.books import RunSpan
 from parityd.core.columns import DecisionColumns
+from parityd.core.executions import of_pairs, pairs_of
 from parityd.core.records import BACKTEST, LIVE, NO_TS
 from parityd.core.rows import SHELF_NS
 from parityd.core.terms import Instruments, Names
@@ -46,12 +47,11 @@ class Decisions:
     def add(self, book: str, d: DecisionColumns, instruments: Instruments, created: NDArray[np.int64] | None = None) -> None:
         """Take a batch in, whose decisions are new and of this strategy. `created`: when the run of each was created (NO_TS: no run)."""
         rows = np.zeros(len(d), DECISION)
-        pairs = {(s, y): instruments.pair(book, s, y) for s, y in dict.fromkeys(zip(d.strategy, d.symbol, strict=True))}
-        mine = [pairs[k] for k in zip(d.strategy, d.symbol, strict=True)]
-        multiplier = np.where(np.isnan(d.multiplier), np.array([p.multiplier for p in mine]), d.multiplier)
+        pairs, which = pairs_of(book, d.owner, instruments)
+        multiplier = np.where(np.isnan(d.multiplier), of_pairs(pairs, which, "multiplier", np.float64), d.multiplier)
         rows["ts"], rows["key"], rows["book"] = d.ts, d.key, CODE[book]
         rows["t"] = d.ts // self.timeframe * self.timeframe if self.timeframe else d.ts
-        rows["sym"] = [p.sym for p in mine]
+        rows["sym"] = of_pairs(pairs, which, "sym", np.int32)
         rows["q"], rows["action"], rows["side"] = d.quantity * multiplier, d.action, d.side
         rows["run"] = NO_TS if created is None else created
         self.put(self._standing(rows), fresh=True)

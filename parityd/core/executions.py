@@ -8,13 +8,14 @@
    FEE/QUOTE at or before the fill; else it is unpriced: counted, 0 in the sums.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from parityd.core import owners
 from parityd.core.columns import HOLD, DecisionColumns, FillColumns
 from parityd.core.hashing import U64, hash_numbers, hash_text, mix
 from parityd.core.records import BACKTEST, LIVE, NO_TS
@@ -61,14 +62,10 @@ class Executions:
     postings: Postings  # of every fill, in order; of the executed decisions
 
 
-def pairs_of(book: str, strategy: Sequence[str], symbol: Sequence[str], instruments: Instruments) -> tuple[list[Pair], I64]:
+def pairs_of(book: str, owner: NDArray[np.int32], instruments: Instruments) -> tuple[list[Pair], I64]:
     """(the distinct instruments, each record's place among them)."""
-    n = len(strategy)
-    if n and strategy.count(strategy[0]) == n == symbol.count(symbol[0]):
-        return [instruments.pair(book, strategy[0], symbol[0])], np.zeros(n, np.int64)
-    both = list(zip(strategy, symbol, strict=True))
-    table = {key: k for k, key in enumerate(dict.fromkeys(both))}
-    return [instruments.pair(book, *key) for key in table], np.fromiter(map(table.__getitem__, both), np.int64, n)
+    present, which = owners.places(owner)
+    return [instruments.pair(book, *owners.name(k)) for k in present], which
 
 
 def of_pairs(pairs: list[Pair], which: I64, name: str, dtype: type) -> NDArray[Any]:
@@ -233,7 +230,7 @@ class _Groups:
 
 def fill_executions(book: str, c: FillColumns, instruments: Instruments, price: FeePrice) -> Executions:
     """Fills (no shadow fills) of one book -> their executions."""
-    pairs, which = pairs_of(book, c.strategy, c.symbol, instruments)
+    pairs, which = pairs_of(book, c.owner, instruments)
     inverse = of_pairs(pairs, which, "inverse", np.bool_)
     size = of_pairs(pairs, which, "multiplier", np.float64)
     q = c.quantity * np.where(np.isnan(c.multiplier), size, c.multiplier)
@@ -287,7 +284,7 @@ def decision_executions(book: str, c: DecisionColumns, instruments: Instruments)
     """Decisions -> rows: executions of the backtest where they were filled, else what they say of a trade (its time and mark). One row a
     decision, also where several share a trade id.
     """
-    pairs, which = pairs_of(book, c.strategy, c.symbol, instruments)
+    pairs, which = pairs_of(book, c.owner, instruments)
     inverse = of_pairs(pairs, which, "inverse", np.bool_)
     side = turned(c.side, inverse)
     px, mark = (np.where(inverse, 1.0 / v, v) if inverse.any() else v for v in (c.price, c.mark))

@@ -46,7 +46,7 @@ class Gauges:
             self.fill(s, instruments, names, past)
             return
         self.decisions.supersede(s.books.runs, names)
-        own = d if len(set(d.strategy)) == 1 else d.take(_of(d, s.name))
+        own = d.only(s.name)
         self.decisions.add(book, own, instruments, _created(book, own, s))
 
     def fill(self, s: Strategy, instruments: Instruments, names: Names, past: Past) -> None:
@@ -54,7 +54,7 @@ class Gauges:
         self.filled = True
         self.decisions.supersede(s.books.runs, names)
         for b, cols in past(s.name):
-            own = cols if set(cols.strategy) == {s.name} else cols.take(_of(cols, s.name))
+            own = cols.only(s.name)
             if len(own):
                 self.decisions.add(b, own, instruments, _created(b, own, s))
 
@@ -67,10 +67,6 @@ class Gauges:
         reached = min(marks)
         start = max(reached - DAY_NS, s.memory.line)
         return self.parity.window(start, reached, reached, s.memory.sends_holds)
-
-
-def _of(c: DecisionColumns, name: str) -> NDArray[np.bool_]:
-    return np.fromiter((x == name for x in c.strategy), np.bool_, len(c))
 
 
 def _created(book: str, d: DecisionColumns, s: Strategy) -> NDArray[np.int64] | None:

@@ -129,7 +129,7 @@ def _admit(
 ) -> NDArray[np.bool_]:
     """Which records are new and of a strategy that may come in."""
     new: NDArray[np.bool_] = state == NEW
-    names = {s for _, c in columns for s in dict.fromkeys(c.strategy)} | {getattr(line.record, "strategy", "") for line in rare} - {""}
+    names = {s for _, c in columns for s in c.strategies()} | {getattr(line.record, "strategy", "") for line in rare} - {""}
     closed = {s for s in sorted(names) if not strategies(s)}
     if not closed:
         return new

@@ -9,6 +9,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from parityd.core import owners
 from parityd.core.books import Books, Part
 from parityd.core.columns import FillColumns
 from parityd.core.executions import Executions, given, name_of_side, named_orders, of_pairs, order_names, pairs_of, trade_hashes
@@ -38,7 +39,7 @@ def order_rows(book: str, lines: list[Line], instruments: Instruments) -> Rows:
     told = [(ts, r) for ts, r in told if r.status == "submitted" or r.parent_id not in ("", None)]
     if not told:
         return blank(0)
-    pairs, which = pairs_of(book, [r.strategy for _, r in told], [r.symbol for _, r in told], instruments)
+    pairs, which = pairs_of(book, owners.codes([r.strategy for _, r in told], [r.symbol for _, r in told]), instruments)
     parents = [str(r.parent_id) if r.parent_id not in ("", None) else "" for _, r in told]
     own, parent = (named_orders(pairs, which, texts) for texts in ([str(r.order_id) for _, r in told], parents))
     sub = np.array([ts if r.status == "submitted" else NO_TS for ts, r in told], np.int64)

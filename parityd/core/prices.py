@@ -11,11 +11,13 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from parityd.core import owners
 from parityd.core.marks import BACKTEST_MARK, LIVE_MARK, TRADED, TRADED_LIVE, TRADES, Marks, taken_back
 from parityd.core.parameters import Parameters
 from parityd.core.records import LIVE, NO_TS
 from parityd.core.terms import Instruments, Names, canonical
 
+I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
 F64 = NDArray[np.float64]
 Quotes = Mapping[int, tuple[I64, F64]]
@@ -46,28 +48,35 @@ class Prices:
         self.marks.add(sym, rank, ts, px)
         self.fresh.append((sym, rank, ts, px))
 
-    def mark_from(self, book: str, symbols: list[str], ts: I64, px: F64, *, back: bool = False) -> None:
+    def mark_from(self, book: str, owner: I32, ts: I64, px: F64, *, back: bool = False) -> None:
         """Marks, decision marks: those of the records that have one."""
         rank = LIVE_MARK if book == LIVE else BACKTEST_MARK
         good = ~np.isnan(px)
         if good.any():
-            self._add_each(symbols, ts, px, good, taken_back(rank) if back else rank)
+            self._add_each(owner, ts, px, good, taken_back(rank) if back else rank)
 
-    def traded_from(self, book: str, symbols: list[str], ts: I64, px: F64, *, back: bool = False) -> None:
+    def traded_from(self, book: str, owner: I32, ts: I64, px: F64, *, back: bool = False) -> None:
         """Prices at which fills or simulated executions were made."""
         rank = TRADED_LIVE if book == LIVE else TRADED
         if len(ts):
-            self._add_each(symbols, ts, px, np.ones(len(ts), np.bool_), taken_back(rank) if back else rank)
+            self._add_each(owner, ts, px, np.ones(len(ts), np.bool_), taken_back(rank) if back else rank)
 
-    def _add_each(self, symbols: list[str], ts: I64, px: F64, good: NDArray[np.bool_], rank: int) -> None:
-        names = dict.fromkeys(symbols)
-        place = (
-            None if len(names) == 1 else np.fromiter(map({s: k for k, s in enumerate(names)}.__getitem__, symbols), np.int64, len(symbols))
-        )
-        for k, symbol in enumerate(names):
-            w = good if place is None else good & (place == k)
-            values = 1.0 / px[w] if self.instruments.terms(symbol).inverse else px[w]
-            self.add(self.names.code(canonical(symbol, self.parameters)), rank, ts[w], values)
+    def _add_each(self, owner: I32, ts: I64, px: F64, good: NDArray[np.bool_], rank: int) -> None:
+        if not good.all():
+            owner, ts, px = owner[good], ts[good], px[good]
+        present = {o: owners.name(o)[1] for o in owners.distinct(owner)}
+        symbols = list(dict.fromkeys(present.values()))
+        if len(symbols) == 1:
+            self._add_symbol(symbols[0], rank, ts, px)
+            return
+        codes = owners.looked_up(owner, lambda _, symbol: symbols.index(symbol), np.int32)
+        order = np.argsort(codes, kind="stable")
+        for symbol, w in zip(symbols, np.split(order, np.flatnonzero(np.diff(codes[order])) + 1), strict=True):
+            self._add_symbol(symbol, rank, ts[w], px[w])
+
+    def _add_symbol(self, symbol: str, rank: int, ts: I64, px: F64) -> None:
+        values = 1.0 / px if self.instruments.terms(symbol).inverse else px
+        self.add(self.names.code(canonical(symbol, self.parameters)), rank, ts, values)
 
     # --- fees -----------------------------------------------------------------------------------------------------
 

@@ -94,10 +94,8 @@ class Rebuilder:
 
 
 def _own(c: C | None, strategy: str) -> C | None:
-    if c is None or c.strategy.count(strategy) == len(c):
-        return c if c is not None and len(c) else None
-    mine = np.fromiter((x == strategy for x in c.strategy), np.bool_, len(c))
-    return c.take(mine) if mine.any() else None
+    own = c.only(strategy) if c is not None else None
+    return own if own is not None and len(own) else None
 
 
 def _real(c: FillColumns | None) -> FillColumns | None:
@@ -146,13 +144,13 @@ def _unfund(m: Monitor, s: Strategy, piece: Piece, before: list[RunSpan], rare: 
 def _unprice(m: Monitor, book: str, c: DecisionColumns | FillColumns) -> None:
     """Marks and prices that these records brought are taken back."""
     if isinstance(c, FillColumns):
-        m.prices.mark_from(book, c.symbol, np.where(c.decision_ts != NO_TS, c.decision_ts, c.ts), c.decision_mark, back=True)
-        m.prices.traded_from(book, c.symbol, c.ts, c.price, back=True)
+        m.prices.mark_from(book, c.owner, np.where(c.decision_ts != NO_TS, c.decision_ts, c.ts), c.decision_mark, back=True)
+        m.prices.traded_from(book, c.owner, c.ts, c.price, back=True)
     else:
-        m.prices.mark_from(book, c.symbol, c.ts, c.mark, back=True)
+        m.prices.mark_from(book, c.owner, c.ts, c.mark, back=True)
         done = carried_out(book, c)
         if done.any():
-            m.prices.traded_from(book, [y for y, d in zip(c.symbol, done.tolist(), strict=True) if d], c.ts[done], c.price[done], back=True)
+            m.prices.traded_from(book, c.owner[done], c.ts[done], c.price[done], back=True)
 
 
 def _before(m: Monitor, quotes: Quotes) -> FeePrice:

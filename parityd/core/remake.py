@@ -205,7 +205,7 @@ def _rename(e: Executions, names: U64) -> None:
 def _submitted(m: Monitor, s: Strategy, taken: Taken, book: str, c: FillColumns, e: Executions) -> NDArray[np.int64]:
     """Submission of each fill's order, or of its parent order, whichever was first."""
     own = order_names(e.pairs, e.fill_pair, c)
-    pairs, which = pairs_of(book, c.strategy, c.symbol, m.instruments)
+    pairs, which = pairs_of(book, c.owner, m.instruments)
     alone = named_orders(pairs, which, c.order_id)
     parents = resolved(s.books, alone)
     return least(

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -63,11 +62,11 @@ def kept(s: Strategy) -> FillColumns | None:
     stored = _unpack(s.memory.shadow)
     columns: dict[str, Any] = {name: np.frombuffer(data, np.dtype(kind)) for name, (kind, data) in stored.numbers.items()}
     columns |= stored.texts
-    return FillColumns(**columns)
+    return FillColumns.of(columns)
 
 
 def _dump(c: FillColumns) -> bytes:
-    columns = {f.name: getattr(c, f.name) for f in fields(c)}
+    columns = {name: getattr(c, name) for name in c.names()}
     numbers = {name: (v.dtype.str, v.tobytes()) for name, v in columns.items() if isinstance(v, np.ndarray)}
     return _pack(Stored(numbers, {name: v for name, v in columns.items() if name not in numbers}))
 

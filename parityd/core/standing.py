@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from parityd.core import owners
 from parityd.core.books import RunSpan
 from parityd.core.columns import HOLD, DecisionColumns, FillColumns, fill_key
 from parityd.core.executions import Executions, by_side
@@ -47,9 +48,9 @@ def replaced_by(instruments: Instruments, book: str, c: Columns, runs: Sequence[
     """Records of one strategy that these runs replace."""
     if book != BACKTEST or not runs or len(c) == 0:
         return np.zeros(len(c), np.bool_)
-    names = {y: instruments.pair(book, c.strategy[0], y).symbol for y in dict.fromkeys(c.symbol)}
+    names = {owners.name(o): instruments.pair(book, *owners.name(o)).symbol for o in owners.distinct(c.owner)}
     symbols = list(dict.fromkeys(names.values()))
-    which = np.fromiter((symbols.index(names[y]) for y in c.symbol), np.int64, len(c))
+    which = owners.looked_up(c.owner, lambda strategy, symbol: symbols.index(names[strategy, symbol]), np.int64)
     return superseded(runs, symbols, which, c.ts, c.run_id)
 
 

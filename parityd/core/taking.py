@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from parityd.core import observed
+from parityd.core import observed, owners
 from parityd.core.columns import HOLD, Columns, DecisionColumns, FillColumns
 from parityd.core.executions import Executions, decision_executions, fill_executions
 from parityd.core.hashing import U64
@@ -38,11 +38,11 @@ def by_strategy(parts: Sequence[C]) -> Iterator[tuple[str, C]]:
     c = type(parts[0]).joined(parts) if parts else None
     if c is None or not len(c):
         return
-    names = dict.fromkeys(c.strategy)
+    names = {name: k for k, name in enumerate(dict.fromkeys(owners.name(o)[0] for o in owners.distinct(c.owner)))}
     if len(names) == 1:
-        yield c.strategy[0], c
+        yield next(iter(names)), c
         return
-    codes = np.fromiter(map({s: k for k, s in enumerate(names)}.__getitem__, c.strategy), np.int64, len(c))
+    codes = owners.looked_up(c.owner, lambda strategy, _: names[strategy], np.int16)
     order = np.argsort(codes, kind="stable")
     for name, w in zip(names, np.split(order, np.flatnonzero(np.diff(codes[order])) + 1), strict=True):
         yield name, c.take(w)
@@ -64,19 +64,19 @@ def take_prices(m: Monitor, s: Strategy, share: Share) -> None:
         if not s.memory.sends_holds.get(book) and (came.action == HOLD).any():
             s.memory.sends_holds[book] = True
         d = share.decisions[book] = _standing(came, replaced(m.instruments, s, book, came))
-        m.prices.mark_from(book, d.symbol, d.ts, d.mark)
+        m.prices.mark_from(book, d.owner, d.ts, d.mark)
         done = carried_out(book, d)
         if done.all():
-            m.prices.traded_from(book, d.symbol, d.ts, d.price)
+            m.prices.traded_from(book, d.owner, d.ts, d.price)
         elif done.any():
             kept = d.take(done)
-            m.prices.traded_from(book, kept.symbol, kept.ts, kept.price)
+            m.prices.traded_from(book, kept.owner, kept.ts, kept.price)
     for book, filled in list(share.fills.items()):
         s.memory.pulses[book].see(int(filled.ts.max()))
         c = share.fills[book] = _standing(filled, replaced(m.instruments, s, book, filled) | busted(s, book, filled))
         if len(c):
-            m.prices.mark_from(book, c.symbol, np.where(c.decision_ts != NO_TS, c.decision_ts, c.ts), c.decision_mark)
-            m.prices.traded_from(book, c.symbol, c.ts, c.price)
+            m.prices.mark_from(book, c.owner, np.where(c.decision_ts != NO_TS, c.decision_ts, c.ts), c.decision_mark)
+            m.prices.traded_from(book, c.owner, c.ts, c.price)
             s.memory.pulses[book].newest_fill = max(s.memory.pulses[book].newest_fill, int(c.ts.max()))
 
 

@@ -7,7 +7,7 @@
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +30,7 @@ def as_read(book: str, name: str, source: str, size: int, parts: tuple[FillColum
     times = [(int(c.ts.min()), int(c.ts.max())) for c in (fills, decisions) if c is not None and len(c)] + [(x.ts, x.ts) for x in rare]
     names = {getattr(x.record, "strategy", "") for x in rare}
     for c in (fills, decisions):
-        names |= set(c.strategy) if c is not None else set()
+        names |= c.strategies() if c is not None else set()
     batch = FileBatch(book=book, name=name, sha256=name, source=source, decisions=decisions, fills=fills, rare=rare, refusals=[])
     waiting = Waiting(book=book, path=Path(name), name=name, key=(0, 0, size, 0, 0), since_ns=0)
     return Read(
@@ -77,7 +77,7 @@ class _Sorted:
 
 def part(c: Columns, start: int, end: int) -> Columns:
     """Neighbouring rows, without copying numbers."""
-    return replace(c, **{f.name: getattr(c, f.name)[start:end] for f in fields(c)})
+    return c.between(start, end)
 
 
 def _within(c: Columns, start: int, end: int) -> Columns | None:

@@ -195,7 +195,7 @@ class Brain:
             if got.decisions is None:
                 continue
             book = r.waiting.book
-            for name in dict.fromkeys(got.decisions.strategy):
+            for name in sorted(got.decisions.strategies()):
                 past = memory.past_decisions(self.store, self.now())
                 self.v.gauges_of(name).learn(book, got.decisions, self.v.m.strategies[name], self.v.m.instruments, self.v.m.names, past)
 

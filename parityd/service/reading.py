@@ -170,7 +170,7 @@ def _batch(w: Waiting, out: Read, blocks: list[Block]) -> FileBatch:
             low, high = int(c.ts.min()), int(c.ts.max())
             out.first_ts = low if out.first_ts == NO_TS else min(low, out.first_ts)
             out.last_ts = max(out.last_ts, high)
-            names |= set(c.strategy)
+            names |= c.strategies()
     for line in rare:
         out.first_ts = line.ts if out.first_ts == NO_TS else min(line.ts, out.first_ts)
         out.last_ts = max(out.last_ts, line.ts)

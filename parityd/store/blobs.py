@@ -6,7 +6,6 @@
 """
 
 import json
-from dataclasses import fields
 from typing import Any, TypeVar
 
 import msgspec
@@ -44,7 +43,7 @@ def put_columns(c: Columns | None, known: FileRecords) -> bytes | None:
         return None
     at = _at(c, known)
     left = ("key", "content") if at >= 0 else ()
-    table: dict[str, Column] = {f.name: getattr(c, f.name) for f in fields(c) if f.name not in left}
+    table: dict[str, Column] = {name: getattr(c, name) for name in c.names() if name not in left}
     return squeeze(_encode((at, pack(table, len(c)))))
 
 
@@ -57,7 +56,7 @@ def get_columns(kind: type[C], data: bytes | None, keys: U64, contents: U64) -> 
     if at >= 0:
         n = len(table["line"])
         table["key"], table["content"] = keys[at : at + n].copy(), contents[at : at + n].copy()
-    return kind(**table)
+    return kind.of(table)
 
 
 def put_rare(lines: list[Line]) -> bytes | None:

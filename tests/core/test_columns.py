@@ -56,7 +56,7 @@ DECISIONS = st.builds(
 
 def same(whole, parts):
     """Field by field; NaN is NaN."""
-    for name in whole.__dataclass_fields__:
+    for name in whole.names():
         a = getattr(whole, name)
         b = [x for p in parts for x in (getattr(p, name).tolist() if isinstance(getattr(p, name), np.ndarray) else getattr(p, name))]
         a = a.tolist() if isinstance(a, np.ndarray) else a

@@ -1,7 +1,6 @@
 """Things to store: valid by default, one override at a time."""
 
 import hashlib
-from dataclasses import fields
 
 import numpy as np
 
@@ -96,8 +95,8 @@ def same_columns(a, b) -> bool:
     """Bit for bit (NaN equals NaN), types included."""
     if a is None or b is None:
         return a is b
-    for f in fields(a):
-        x, y = getattr(a, f.name), getattr(b, f.name)
+    for name in a.names():
+        x, y = getattr(a, name), getattr(b, name)
         if isinstance(x, np.ndarray):
             if x.dtype != y.dtype or not np.array_equal(x, y, equal_nan=x.dtype == np.float64):
                 return False

@@ -1,0 +1,98 @@
+"""Which strategy and symbol a record belongs to, as one small number: its owner.
+
+1. An owner has one code as long as the process lives; nothing that is stored or hashed is made from codes.
+2. Names are looked at once an owner, not once a record: what is a property of the owner is looked up by code.
+"""
+
+from collections.abc import Callable, Sequence
+from itertools import repeat
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+I32 = NDArray[np.int32]
+I64 = NDArray[np.int64]
+_codes: dict[tuple[str, str], int] = {}
+_names: list[tuple[str, str]] = []
+
+
+def code(strategy: str, symbol: str) -> int:
+    """The code of an owner."""
+    found = _codes.get((strategy, symbol))
+    if found is None:
+        _names.append((strategy, symbol))
+        found = _codes[strategy, symbol] = len(_names) - 1
+    return found
+
+
+def known(strategy: Sequence[str], symbol: Sequence[str]) -> I32 | None:
+    """The code of each record's owner, None where one was never seen. Shape (n,)."""
+    try:
+        return np.array([_codes[x] for x in zip(strategy, symbol, strict=True)], np.int32)
+    except KeyError:
+        return None
+
+
+def codes(strategy: Sequence[str], symbol: Sequence[str]) -> I32:
+    """The code of each record's owner. Shape (n,)."""
+    return np.array([code(*x) for x in zip(strategy, symbol, strict=True)], np.int32)
+
+
+def name(k: int) -> tuple[str, str]:
+    """(strategy, symbol) of a code."""
+    return _names[k]
+
+
+def distinct(owner: I32) -> list[int]:
+    """The codes that occur, in order of first sight."""
+    if len(owner) == 0:
+        return []
+    first = int(owner[0])
+    if first == int(owner[-1]) and bool((owner == first).all()):
+        return [first]
+    top = int(owner.max()) + 1
+    seen = np.full(top, len(owner), np.int64)
+    seen[owner[::-1]] = np.arange(len(owner) - 1, -1, -1)
+    there = np.flatnonzero(seen < len(owner))
+    found: list[int] = there[np.argsort(seen[there])].tolist()
+    return found
+
+
+def looked_up(owner: I32, of: Callable[[str, str], Any], dtype: Any) -> NDArray[Any]:
+    """A property of each record's owner, asked once an owner."""
+    present = distinct(owner)
+    if len(present) == 1:
+        return np.full(len(owner), of(*_names[present[0]]), dtype)
+    table = np.zeros(max(present, default=0) + 1, dtype)
+    for k in present:
+        table[k] = of(*_names[k])
+    made: NDArray[Any] = table[owner]
+    return made
+
+
+def places(owner: I32) -> tuple[list[int], I64]:
+    """(the distinct codes, each record's place among them)."""
+    present = distinct(owner)
+    if len(present) == 1:
+        return present, np.zeros(len(owner), np.int64)
+    table = np.zeros(max(present, default=0) + 1, np.int64)
+    table[present] = np.arange(len(present))
+    return present, table[owner]
+
+
+def _texts(owner: I32, which: int) -> list[str]:
+    present = distinct(owner)
+    if len(present) == 1:
+        return list(repeat(_names[present[0]][which], len(owner)))
+    return [_names[k][which] for k in owner.tolist()]
+
+
+def strategies(owner: I32) -> list[str]:
+    """Each record's strategy."""
+    return _texts(owner, 0)
+
+
+def symbols(owner: I32) -> list[str]:
+    """Each record's symbol."""
+    return _texts(owner, 1)
