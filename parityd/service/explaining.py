@@ -255,7 +255,7 @@ def _names(name: str, text: str) -> bool:
 def _shown(c: Columns, i: int) -> dict[str, Any]:
     """One record of a block, as it was sent: what is absent is left out."""
     out: dict[str, Any] = {"kind": "fill" if isinstance(c, FillColumns) else "decision"}
-    for f in c.__dataclass_fields__:
+    for f in c.names():
         x = getattr(c, f)[i]
         if f in _WORDS:
             x = _WORDS[f].get(int(x))
