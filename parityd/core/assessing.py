@@ -53,7 +53,7 @@ def assess_strategy(m: Monitor, s: Strategy, now: int, facts: Facts, gauges: Gau
     terms = m.parameters.of(s.name)
     until = settling(s, m.parameters, now, waiting=facts.waiting, backlog=facts.backlog)
     judged = judge(s, m.parameters, until, now)
-    returns = interval_returns(s, m.marks, capital=terms.capital, now=now, rate=lambda ccy: _rate(m, ccy, now), tape=gauges.tape)
+    returns = interval_returns(s, m.marks, capital=terms.capital, now=now, rate=lambda ccy: _rate(m, ccy, now), kept=gauges.columns)
     drift = gauges.feed.feed(s, returns, until, now)
     parity = gauges.compared(s)
     correlated = correlation(returns)

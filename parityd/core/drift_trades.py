@@ -80,6 +80,7 @@ class TradeStream:
         self._snapshots: list[Snapshot] = []
         self._looked: dict[int, ShelfSummary] = {}
         self._counts: dict[int, int] = {}
+        self._mark = 0
         self._restored = False
 
     def follow(self, books: Books, frontier: int) -> bool:
@@ -96,9 +97,7 @@ class TradeStream:
 
     def _numbers(self, books: Books, low: int, high: int) -> list[int]:
         """Shelves low..high that have rows, in order."""
-        if high - low < len(books.summaries):
-            return [k for k in range(low, high + 1) if k in books.summaries]
-        return sorted(k for k in books.summaries if low <= k <= high)
+        return books.summaries.between(low, high)
 
     def _trades(self, books: Books, number: int, frontier: int) -> Trades:
         r = books.shelf(number).rows
@@ -118,8 +117,13 @@ class TradeStream:
         """The oldest shelf that no longer holds what was taken of it."""
         last = shelf_of(self.head[0])
         wrong: int | None = None
-        for number in self._numbers(books, self._oldest(), last) if self.seen else []:
-            summary = books.summaries[number]
+        changed, self._mark = books.summaries.changed(0 if self._restored else self._mark)
+        if changed is None or self._restored:
+            changed = books.summaries.between(self._oldest(), last)
+        for number in changed if self.seen else []:
+            summary = books.summaries.get(number)
+            if summary is None or not self._oldest() <= number <= last:
+                continue
             if self._looked.get(number) is summary:
                 continue
             if not (self._restored and number < last and self._alike(number, summary)):

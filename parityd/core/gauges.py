@@ -15,7 +15,7 @@ from parityd.core.drift_feed import DriftFeed
 from parityd.core.parameters import Parameters
 from parityd.core.parity import DecisionParity, Parity
 from parityd.core.records import BACKTEST, BOOKS, LIVE, NO_TS
-from parityd.core.returns import Tape
+from parityd.core.returns import Columns
 from parityd.core.strategy import Strategy
 from parityd.core.terms import Instruments, Names
 from parityd.core.window import DAY_NS
@@ -28,7 +28,7 @@ class Gauges:
 
     def __init__(self, s: Strategy, p: Parameters) -> None:
         terms = p.of(s.name)
-        self.tape = Tape()
+        self.columns = Columns()
         self.feed = DriftFeed(s.name)
         self.decisions = Decisions(timeframe=terms.timeframe)
         gap, tolerance = s.books.gap_ns()

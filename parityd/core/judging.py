@@ -6,7 +6,7 @@
 """
 
 import math
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 
 import msgspec
 import numpy as np
@@ -16,10 +16,10 @@ from parityd.core.marks import Marks
 from parityd.core.measures import match_rate, mean_component, mean_fee, price_measures, without_largest
 from parityd.core.parameters import Parameters, StrategyTerms
 from parityd.core.records import NO_TS
-from parityd.core.rows import DEAD, HOW, PART, SHELF_NS, SUSPECT, Rows, shelf_of
+from parityd.core.rows import DEAD, HOW, NOWHEN, PART, SHELF_NS, SUSPECT, Rows, shelf_of
 from parityd.core.strategy import Strategy
-from parityd.core.summary import B_ONLY, ID, L_ONLY, TIMED, Summary
-from parityd.core.window import DAY_NS, Settling, Window, evidence_window, numbers_of, settled_rows, summed
+from parityd.core.summary import ID, TIMED, Summary
+from parityd.core.window import DAY_NS, Settling, Window, evidence_window, moments, numbers_of, settled_rows, summed
 
 HOUR_NS = 3600 * 1_000_000_000
 WEEK = 7
@@ -96,13 +96,12 @@ def cumulative_drift(s: Strategy, until: Settling, window: Window | None, terms:
     if window is None:
         return None, None, 0
     last = window.end // DAY_NS
-    numbers = numbers_of(s.books)
     days: list[tuple[float, float, float]] = []  # n, sum d, sum d2
     for day in range(last - WEEK + 1, last + 1):
         start, end = max(day * DAY_NS, s.memory.line), min((day + 1) * DAY_NS - 1, window.end)
-        sums, _ = summed(s.books, start, end, until, numbers)
-        if sums["n"]:
-            days.append((sums["n"], sums["d"], sums["d2"]))
+        n, d, d2 = moments(s.books, start, end, until)
+        if n:
+            days.append((n, d, d2))
     if not days:
         return None, None, 0
     drift = sum(d / n for n, d, _ in days)
@@ -124,8 +123,7 @@ def large_trades(s: Strategy, until: Settling, window: Window | None, terms: Str
         return ()
     bar = 0.8 * terms.thresholds.max_trade_critical_bps
     out: list[LargeTrade] = []
-    numbers = numbers_of(s.books)
-    for number in numbers[bisect_left(numbers, shelf_of(window.start)) : bisect_right(numbers, shelf_of(window.end))]:
+    for number in s.books.summaries.between(shelf_of(window.start), shelf_of(window.end)):
         summary = s.books.summaries[number]
         if max(abs(summary.parts[k].peak) for k in (ID, TIMED)) < bar:
             continue
@@ -150,7 +148,7 @@ def _suspect(s: Strategy, window: Window | None) -> tuple[float | None, str]:
     """(d, name) of a suspect trade of the window, the largest of the newest shelf that has one."""
     if window is None or not window.sums["suspect"]:
         return None, ""
-    for number in reversed(numbers_of(s.books)):
+    for number in reversed(s.books.summaries.between(shelf_of(window.start), shelf_of(window.end))):
         if any(part["suspect"] for part in s.books.summaries[number].parts):
             shelf = s.books.shelf(number)
             r = shelf.rows
@@ -165,33 +163,22 @@ def _suspect(s: Strategy, window: Window | None) -> tuple[float | None, str]:
 def runaway(s: Strategy, now: int) -> tuple[int | None, int, int, float]:
     """(live executions of the last hour, the largest earlier hour of either book in 30 days, the backtest's same hour, hours of history)."""
     numbers = numbers_of(s.books)
-    if not numbers:
+    at = bisect_right(numbers, NOWHEN)
+    if at == len(numbers):
         return None, 0, 0, 0.0
+    oldest = numbers[at]
     since = now - HOUR_NS
     live = backtest = 0
-    for number in numbers:
-        if (number + 1) * SHELF_NS <= since or number * SHELF_NS > now:
-            continue
+    for number in s.books.summaries.between(shelf_of(since), shelf_of(now)):
         r = s.books.shelf(number).rows
         alive = (r["flags"] & (DEAD | PART)) == 0
         live += int((alive & (r["lkey"] != 0) & (r["l_q"] > 0) & (r["l_first"] > since) & (r["l_first"] <= now)).sum())
         backtest += int((alive & (r["bkey"] != 0) & (r["b_q"] > 0) & (r["b_first"] > since) & (r["b_first"] <= now)).sum())
-    history = (now - numbers[0] * SHELF_NS) / HOUR_NS
+    history = (now - oldest * SHELF_NS) / HOUR_NS
     if live < 20:
         return live, 0, backtest, history
-    first = max(numbers[0], shelf_of(now - 30 * DAY_NS))
-    width = shelf_of(since) - first
-    if width <= 0:
-        return live, 0, backtest, history
-    table = np.zeros((2, width))
-    for number in numbers:
-        if first <= number < first + width:
-            parts = s.books.summaries[number].parts
-            both = parts[ID]["matched"] + parts[TIMED]["matched"]
-            table[0, number - first] = both + parts[B_ONLY]["missed"]
-            table[1, number - first] = both + parts[L_ONLY]["unexpected"]
-    hours = np.apply_along_axis(lambda v: np.convolve(v, np.ones(4)), 1, table)
-    return live, int(hours.max(initial=0)), backtest, history
+    first = max(oldest, shelf_of(now - 30 * DAY_NS))
+    return live, s.busiest.hour(s.books.summaries, first, shelf_of(since)), backtest, history
 
 
 def carried_in(s: Strategy, start: int) -> dict[int, tuple[float, float, float, int]]:

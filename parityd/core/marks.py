@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from parityd.core.changes import Changes
 from parityd.core.records import NO_TS
 from parityd.core.rows import SHELF_NS
 
@@ -36,16 +37,19 @@ class Series:
     do, if it does not depend on order).
     """
 
-    __slots__ = ("_fresh", "px", "rank", "ts")
+    __slots__ = ("_fresh", "changes", "px", "rank", "ts")
 
     def __init__(self) -> None:
         self.ts: I64 = np.zeros(0, np.int64)
         self.rank: NDArray[np.int8] = np.zeros(0, np.int8)
         self.px: F64 = np.zeros(0)
         self._fresh: list[tuple[I64, NDArray[np.int8], F64]] = []
+        self.changes = Changes()  # the earliest time of each batch that came or was taken back
 
     def add(self, ts: I64, rank: int, px: F64) -> None:
-        self._fresh.append((ts, np.full(len(ts), rank, np.int8), px))
+        if len(ts):
+            self._fresh.append((ts, np.full(len(ts), rank, np.int8), px))
+            self.changes.note(int(ts.min()))
 
     def settle(self) -> None:
         if not self._fresh:

@@ -25,7 +25,7 @@ from parityd.core.strategy import Strategy
 from parityd.core.summary import L_ONLY, classes
 from parityd.core.terms import Names
 from parityd.core.watch import UNIT, Aligned
-from parityd.core.window import DAY_NS, numbers_of, settling
+from parityd.core.window import DAY_NS, settling
 
 SessionSeconds = Callable[[str, int, int], float]
 
@@ -101,9 +101,7 @@ def _stale_backtest(s: Strategy, p: Parameters, facts: Facts, now: int) -> Findi
 def oldest_waiting(s: Strategy, until: int) -> int | None:
     """Trade time of the oldest live execution without a backtest one that is not settled, drawn by a reset or imported."""
     after = max(until, s.memory.watch.reset_ns, s.memory.imported_until)
-    for number in numbers_of(s.books):
-        if number < shelf_of(after):
-            continue
+    for number in s.books.summaries.between(shelf_of(after), 2**62):
         low, high = s.books.summaries[number].spans[L_ONLY]
         if (low, high) == (0, 0) or high <= after:
             continue

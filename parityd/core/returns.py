@@ -7,7 +7,7 @@
 4. Capital is the configured one, else the largest gross notional of the allowed book at the boundaries of the window (of the full backtest
    where nothing was allowed): one figure for the whole window. Correlation and hit rate need none.
 5. Several quote currencies become one at the given rates, or there are no returns: they are never added as they are.
-6. A `Tape` keeps the ledger as columns and is told what changed; with or without it the numbers are the same.
+6. `Columns` keep the ledger and what was worked out of it, and are told what changed; with or without them the numbers are the same.
 """
 
 import math
@@ -17,11 +17,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from parityd.core.ledger import ALLOWED, BOOK, LIVE_BOOK, UNIT, Ledger
+from parityd.core.ledger import ALLOWED, BOOK, LIVE_BOOK, Ledger
 from parityd.core.marks import Marks
+from parityd.core.profits import Profit, Profits
 from parityd.core.records import BACKTEST, LIVE, NO_TS
 from parityd.core.rows import SHELF_NS
 from parityd.core.strategy import Strategy
+from parityd.core.stretches import SPANS
 from parityd.core.tape import Tape
 
 F64 = NDArray[np.float64]
@@ -30,13 +32,20 @@ Mask = NDArray[np.bool_]
 Rate = Callable[[int], float | None]
 """Code of a quote currency -> its price in the one currency of the figures, None where it has none."""
 
-__all__ = ["Rate", "Returns", "Tape", "correlation", "counted_until", "hit_rate", "interval_returns", "tracking_error_returns_bps"]
+__all__ = ["Columns", "Rate", "Returns", "correlation", "counted_until", "hit_rate", "interval_returns", "tracking_error_returns_bps"]
 
 A_DAY = 96
 RECENT, LONGEST, ENOUGH = 7 * A_DAY, 30 * A_DAY, 600
 FEWEST = 30
 """Active intervals under which there is no correlation."""
 _NOISE = 1e-12  # share of the books' size under which a profit is rounding
+
+
+class Columns:
+    """What is kept of one strategy from look to look: its ledger as columns, and the profits worked out of them."""
+
+    def __init__(self) -> None:
+        self.tape, self.profits = Tape(), Profits()
 
 
 class Returns(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,42 +78,6 @@ class Returns(msgspec.Struct, frozen=True, kw_only=True):
         return self.pnl_allowed[self.begin :][which], self.pnl_live[self.begin :][which]
 
 
-class _Profit(msgspec.Struct):
-    """Sums over symbols: profit (3, n) by book, activity, gross notional (2, n) of the full and the allowed book, whether all was measurable."""
-
-    pnl: F64
-    active: Mask
-    gross: F64
-    known: Mask
-    size: float = 0.0
-
-
-def _profits(tape: Tape, ledger_first: int, n: int, marks: Marks, rates: dict[int, float]) -> _Profit:
-    at = ledger_first - tape.base
-    ends = (ledger_first + np.arange(n + 1, dtype=np.int64)) * SHELF_NS
-    out = _Profit(np.zeros((3, n)), np.zeros(n, np.bool_), np.zeros((2, n)), np.ones(n, np.bool_))
-    held_all = np.concatenate([(tape.before + tape.q[:, :, :at].sum(axis=2))[:, :, None], tape.q[:, :, at : at + n]], axis=2).cumsum(axis=2)
-    for sym, place in tape.places.items():
-        units, moved = held_all[place, :3], tape.moved[place, :, at : at + n]
-        if not units.any() and not moved.any():
-            continue
-        price, rate = marks.grid(sym, ends), rates[sym]
-        opened, closed = price[:-1], price[1:]
-        blind = np.isnan(closed)
-        change = np.where(blind | np.isnan(opened), 0.0, closed - opened)
-        value, held = np.where(blind, 0.0, closed), units / UNIT
-        q, cash = tape.q[place, :3, at : at + n] / UNIT, tape.cash[place, :, at : at + n]
-        out.pnl += rate * (cash + q * value + held[:, :-1] * change)
-        two = units[ALLOWED : LIVE_BOOK + 1, :-1] != 0
-        out.active |= moved[ALLOWED] | moved[LIVE_BOOK] | (two.any(axis=0) & (change != 0.0))
-        out.known &= ~(blind & ((units[:, 1:] != 0).any(axis=0) | moved.any(axis=0)))
-        begins = np.abs(held[:2, :-1]) * np.nan_to_num(opened)
-        out.gross += rate * np.maximum(begins, np.abs(held[:2, 1:]) * value)
-        out.size += rate * float(np.abs(cash).max(initial=0.0))
-    out.active &= out.known
-    return out
-
-
 def _rates(s: Strategy, tape: Tape, rate: Rate | None) -> dict[int, float] | None:
     """What each symbol's money is multiplied by; None where several currencies cannot become one."""
     for sym in tape.places.keys() - tape.currency.keys():
@@ -126,10 +99,11 @@ def _rates(s: Strategy, tape: Tape, rate: Rate | None) -> dict[int, float] | Non
 
 def _currency(s: Strategy, sym: int) -> int | None:
     """The quote currency of a symbol, as its newest trades have it."""
-    for number in sorted(s.books.summaries, reverse=True):
-        for part in s.books.summaries[number].parts:
-            if sym in part.ccy:
-                return part.ccy[sym]
+    table = s.books.summaries
+    for index in reversed(list(table.over(-(2**62), 2**62))):
+        known = [part.ccy[sym] for part in table.stretch(len(SPANS) - 1, index).parts if sym in part.ccy]
+        if known:
+            return max(known)
     return None
 
 
@@ -148,10 +122,10 @@ def interval_returns(
     first: int | None = None,
     last: int | None = None,
     rate: Rate | None = None,
-    tape: Tape | None = None,
+    kept: Columns | None = None,
 ) -> Returns | None:
     """Returns of the counted intervals; None where none counts or currencies cannot become one. `first` and `last` (intervals, both
-    included) ask for a period of its own, such as a day; without them it is the window of MATH 4, for which a `tape` spares reading the whole ledger.
+    included) ask for a period of its own, such as a day; without them it is the window of MATH 4, for which what was `kept` of the last look is not worked out again.
     """
     newest = counted_until(s, now)
     if newest is None:
@@ -162,12 +136,12 @@ def interval_returns(
         begin = max(begin, -(-s.memory.line // SHELF_NS))
     if end < begin:
         return None
-    columns = tape if tape is not None and first is None else Tape()
-    columns.hold(s.ledger, begin, end)
-    rates = _rates(s, columns, rate)
+    columns = kept if kept is not None and first is None else Columns()
+    columns.tape.hold(s.ledger, begin, end)
+    rates = _rates(s, columns.tape, rate)
     if rates is None:
         return None
-    p = _profits(columns, begin, end - begin + 1, marks, rates)
+    p = columns.profits.of(columns.tape, begin, end - begin + 1, marks, rates)
     numbers = np.arange(begin, end + 1, dtype=np.int64)
     start = 0 if first is not None else _window(p.active)
     days = len(numbers) / A_DAY if first is not None else _length(s.ledger, int(numbers[start]), end)
@@ -186,13 +160,16 @@ def _window(active: Mask) -> int:
 
 def _length(ledger: Ledger, first: int, last: int) -> float:
     """Days from the window's begin, or from the ledger's where that is later."""
-    oldest = min((min(table) for table in ledger.entries.values() if table), default=first)
+    tables = [table for table in ledger.entries.values() if table]
+    if any(next(iter(table)) <= first for table in tables):
+        return (last - first + 1) / A_DAY
+    oldest = min((min(table) for table in tables), default=first)
     return (last - max(first, min(oldest, last)) + 1) / A_DAY
 
 
-def _returns(p: _Profit, numbers: I64, start: int, days: float, capital: float | None) -> Returns:
+def _returns(p: Profit, numbers: I64, start: int, days: float, capital: float | None) -> Returns:
     allowed, full = (float(p.gross[k][start:].max(initial=0.0)) for k in (ALLOWED, BOOK))
-    noise = _NOISE * max(allowed, full, p.size)
+    noise = _NOISE * max(allowed, full, float(p.cash.max(initial=0.0)))
     pnl = np.where(np.abs(p.pnl) <= noise, 0.0, p.pnl)
     base = capital if capital is not None else allowed or full or None
     r = pnl / base if base else np.full(pnl.shape, np.nan)

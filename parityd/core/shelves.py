@@ -20,6 +20,7 @@ from parityd.core.index import GONE, Places
 from parityd.core.parameters import Parameters
 from parityd.core.records import NO_TS
 from parityd.core.rows import DEAD, PAIRING_TIMES, SHELF_NS, Rows, Shelf, Texts, blank, shelf_of
+from parityd.core.stretches import Summaries
 from parityd.core.summary import ShelfSummary
 
 I64 = NDArray[np.int64]
@@ -90,7 +91,7 @@ class Shelves:
         self.places = places
         self.load = load
         self.shelves: dict[int, Shelf] = {}
-        self.summaries: dict[int, ShelfSummary] = {}
+        self.summaries = Summaries()
         self.dirty: set[int] = set()  # shelves whose rows changed since their summary was made
         self.unsaved: set[int] = set()
         self.changed_days: set[int] = set()
@@ -124,7 +125,7 @@ class Shelves:
 
     def refresh(self) -> None:
         """Sum the changed shelves anew."""
-        for number in self.dirty:
+        for number in sorted(self.dirty):
             self.summaries[number] = ShelfSummary(self.shelf(number).rows)
         self.dirty.clear()
 

@@ -3,6 +3,7 @@
 import msgspec
 
 from parityd.core.books import Books, RunSpan
+from parityd.core.busiest import Busiest
 from parityd.core.cut import Cut
 from parityd.core.index import Places
 from parityd.core.ledger import Ledger
@@ -84,6 +85,7 @@ class Strategy:
         self.books = Books(name, parameters, places, load)
         self.ledger = Ledger()
         self.memory = Memory()
+        self.busiest = Busiest()
 
     def post_overruled(self) -> None:
         """Simulated executions that fills replaced leave the ledger."""

@@ -14,6 +14,7 @@ import numpy as np
 from parityd.core.ledger import ALLOWED, BOOK, LIVE_BOOK, Entry, Ledger
 
 LEAST, SPARE = 30 * 96, 96  # together less than the ledger keeps
+NEVER = 2**62
 _NOTHING = 1e-9  # money under which a book counts as not having moved: the rounding of a posting taken back
 
 
@@ -26,6 +27,7 @@ class Tape:
         self.currency: dict[int, int] = {}
         self._opening: dict[int, list[int]] = {}
         self._changed: set[tuple[int, int]] = set()
+        self._earliest = NEVER
         self._room(0)
 
     def _room(self, symbols: int) -> None:
@@ -37,6 +39,11 @@ class Tape:
     def note(self, changed: Iterable[tuple[int, int]]) -> None:
         """Entries (symbol, interval) of the ledger that changed since the last call."""
         self._changed.update(changed)
+
+    def taken(self) -> int:
+        """The earliest interval whose columns, or the position before it, changed since the last call; `NEVER` where none did."""
+        earliest, self._earliest = self._earliest, NEVER
+        return earliest
 
     def hold(self, ledger: Ledger, first: int, last: int) -> None:
         """Bring the columns to the ledger's present state and let them cover at least first..last."""
@@ -56,6 +63,7 @@ class Tape:
                 self._changed.add((sym, number))
             elif e is not None:
                 self._write(self.places[sym], number - self.base, e)
+                self._earliest = min(self._earliest, number)
         for sym in early:
             self._carry(ledger, sym)
 
@@ -80,6 +88,7 @@ class Tape:
 
     def _add(self, ledger: Ledger, sym: int) -> None:
         self.places[sym] = place = len(self.places)
+        self._earliest = self.base
         for name in ("q", "cash", "moved", "before"):
             column = getattr(self, name)
             setattr(self, name, np.concatenate([column, np.zeros((1, *column.shape[1:]), column.dtype)]))
@@ -101,7 +110,10 @@ class Tape:
         folded = max(0, min(min(table, default=self.base), self.base + self.length) - self.base)
         for column in (self.q, self.cash, self.moved):
             column[place, :, :folded] = 0
-        self.before[place] = np.sum([base, *(e.q for k, e in table.items() if k < self.base)], axis=0)
+        before = np.sum([base, *(e.q for k, e in table.items() if k < self.base)], axis=0)
+        if folded or (before != self.before[place]).any():
+            self._earliest = self.base
+        self.before[place] = before
         self._opening[sym] = list(base)
 
 

@@ -6,6 +6,7 @@
 4. The top level is the most severe entry; a stop for all is in every entry and in `default`.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable
 from typing import Any
 
@@ -78,7 +79,7 @@ class Verdicts:
             found = self._assess(name, now, facts)
             p = self.m.parameters
             state = self.ladder(name)
-            trial = Trial(assessment=found.assessment, fresh=found.fresh(state.rung_ns))
+            trial = None if state.rung == "CONTINUE" else Trial(assessment=found.assessment, fresh=found.fresh(state.rung_ns))
             shadow = shadow_trial(self.m, self.m.strategies[name], state, now)
             outcome = on_check(state, found.findings, now, p.of(name), p.recovery, trial=trial, shadow=shadow)
             self._take(name, outcome)
@@ -90,9 +91,11 @@ class Verdicts:
 
     def _close_periods(self, name: str, now: int, facts: Facts) -> None:
         p, s = self.m.parameters, self.m.strategies[name]
-        oldest = min((n for n in s.books.summaries if n > NOWHEN), default=None)
-        if oldest is None:
+        shelves = s.books.summaries.order
+        at = bisect_right(shelves, NOWHEN)
+        if at == len(shelves):
             return
+        oldest = shelves[at]
         first = day_text(max(oldest * SHELF_NS, s.memory.imported_until))
         marks = tuple(None if s.memory.pulses[b].watermark == NO_TS else s.memory.pulses[b].watermark for b in (LIVE, BACKTEST))
         state = self.ladder(name)

@@ -4,10 +4,11 @@
    While a file waits in the spool nothing settles by the grace.
 2. The window is the 24 h that end at the newest settled trade, reaching further back until it holds `min_trades`, at most 30 days, and
    never before the line drawn by a reset.
-3. Shelves wholly inside and wholly settled are taken as they were summed; only those that an edge or a watermark cuts are summed anew.
+3. Stretches wholly inside and wholly settled are taken as they were summed; only shelves that an edge or a watermark cuts are summed anew.
 """
 
-from bisect import bisect_left, bisect_right
+import math
+from bisect import bisect_right
 
 import msgspec
 import numpy as np
@@ -18,7 +19,8 @@ from parityd.core.parameters import Parameters
 from parityd.core.records import BACKTEST, LIVE, NO_TS
 from parityd.core.rows import SHELF_NS, Rows, shelf_of
 from parityd.core.strategy import Strategy
-from parityd.core.summary import B_ONLY, ID, L_ONLY, TIMED, Summary, classes, summarise, total
+from parityd.core.stretches import KINDS, SPANS, Stretch
+from parityd.core.summary import B_ONLY, ID, L_ONLY, TIMED, ShelfSummary, Summary, classes, summarise, total
 
 DAY_NS = 86_400 * 1_000_000_000
 LONGEST = 30 * DAY_NS
@@ -74,33 +76,79 @@ class Window(msgspec.Struct, frozen=True):
 
 
 def numbers_of(books: Books) -> list[int]:
-    return sorted(books.summaries)
+    """The shelves that hold rows, in order; not to be changed."""
+    return books.summaries.order
 
 
-def summed(books: Books, start: int, end: int, until: Settling | None, numbers: list[int] | None = None) -> tuple[Summary, int]:
-    """(sums of the settled trades with start <= t <= end, count of the others). `until` None: every pair counts, one-sided ones as settled."""
-    numbers = numbers_of(books) if numbers is None else numbers
-    parts: list[Summary] = []
-    pending = 0
-    for number in numbers[bisect_left(numbers, shelf_of(start)) : bisect_right(numbers, shelf_of(end))]:
-        summary = books.summaries[number]
-        whole = number * SHELF_NS >= start and (number + 1) * SHELF_NS - 1 <= end
-        for kind in (ID, TIMED, B_ONLY, L_ONLY):
+class _Sums:
+    """What a walk over stretches picks up: sums of settled trades, and how many others there are."""
+
+    def __init__(self, books: Books, start: int, end: int, until: Settling | None) -> None:
+        self.books, self.start, self.end = books, start, end
+        self.edges = [end if until is None else min(end, until.until(kind)) for kind in KINDS]
+        self.parts: list[Summary] = []
+        self.pending = 0
+
+    def walk(self) -> None:
+        table = self.books.summaries
+        for index in table.over(shelf_of(self.start), shelf_of(self.end)):
+            self._visit(len(SPANS) - 1, index)
+
+    def _visit(self, level: int, index: int) -> None:
+        first, last = index * SPANS[level], (index + 1) * SPANS[level] - 1
+        if last < shelf_of(self.start) or first > shelf_of(self.end):
+            return
+        whole = first * SHELF_NS >= self.start and (last + 1) * SHELF_NS - 1 <= self.end
+        if level == 0:
+            self._shelf(index, whole=whole)
+        elif not (whole and self._take(self.books.summaries.stretch(level, index))):
+            for k in self.books.summaries.below(level, index):
+                self._visit(level - 1, k)
+
+    def _take(self, one: Stretch | ShelfSummary) -> bool:
+        """Take a whole stretch, unless a watermark cuts it."""
+        spans = [(kind, *one.spans[kind]) for kind in KINDS if one.spans[kind] != (0, 0)]
+        if any(low <= self.edges[kind] < high for kind, low, high in spans):
+            return False
+        for kind, _, high in spans:
+            if high <= self.edges[kind]:
+                self.parts.append(one.parts[kind])
+            else:
+                self.pending += int(one.parts[kind].s[:4].sum())
+        return True
+
+    def _shelf(self, number: int, *, whole: bool) -> None:
+        summary = self.books.summaries[number]
+        for kind in KINDS:
             low, high = summary.spans[kind]
             if (low, high) == (0, 0):
                 continue
-            edge = end if until is None else min(end, until.until(kind))
-            if low >= start and high <= edge:
-                parts.append(summary.parts[kind])
+            edge = self.edges[kind]
+            if low >= self.start and high <= edge:
+                self.parts.append(summary.parts[kind])
             elif whole and low > edge:
-                pending += int(summary.parts[kind].s[:4].sum())
-            elif high >= start and low <= end:
-                r = books.shelf(number).rows
-                inside = classes(r)[kind] & (r["t"] >= start) & (r["t"] <= end)
+                self.pending += int(summary.parts[kind].s[:4].sum())
+            elif high >= self.start and low <= self.end:
+                r = self.books.shelf(number).rows
+                inside = classes(r)[kind] & (r["t"] >= self.start) & (r["t"] <= self.end)
                 now = inside & (r["t"] <= edge)
-                parts.append(summarise(r[now]))
-                pending += int((inside & ~now).sum())
-    return total(parts), pending
+                self.parts.append(summarise(r[now]))
+                self.pending += int((inside & ~now).sum())
+
+
+def summed(books: Books, start: int, end: int, until: Settling | None) -> tuple[Summary, int]:
+    """(sums of the settled trades with start <= t <= end, count of the others). `until` None: every pair counts, one-sided ones as settled."""
+    found = _Sums(books, start, end, until)
+    found.walk()
+    return total(found.parts), found.pending
+
+
+def moments(books: Books, start: int, end: int, until: Settling) -> tuple[float, float, float]:
+    """(n, sum of d, sum of squared d) of the settled matched trades with start <= t <= end."""
+    found = _Sums(books, start, end, until)
+    found.walk()
+    n, d, d2 = (math.fsum(part[name] for part in found.parts) for name in ("n", "d", "d2"))
+    return n, d, d2
 
 
 def newest_settled(books: Books, until: Settling, numbers: list[int]) -> int:
@@ -134,11 +182,11 @@ def evidence_window(s: Strategy, until: Settling, min_trades: int) -> Window | N
     if end < floor:
         return None
     start = max(end - DAY_NS, floor)
-    sums, pending = summed(books, start, end, until, numbers)
+    sums, pending = summed(books, start, end, until)
     if sums.settled < min_trades and start > floor:
         start = _reach_back(books, until, numbers, floor, start, min_trades - sums.settled)
-        sums, pending = summed(books, start, end, until, numbers)
-    newer, waiting = summed(books, end + 1, 2**62, until, numbers)
+        sums, pending = summed(books, start, end, until)
+    newer, waiting = summed(books, end + 1, 2**62, until)
     del newer
     return Window(start, end, sums, pending + waiting)
 

@@ -83,7 +83,7 @@ def gather(v: Verdicts, saved_names: int) -> Commit:
                 c.summaries.append((s.name, number, s.books.summaries[number]))
         s.books.unsaved.clear()
         if s.name in v.gauges:
-            v.gauges[s.name].tape.note(s.ledger.changed)
+            v.gauges[s.name].columns.tape.note(s.ledger.changed)
         for sym, number in s.ledger.changed:
             entry = s.ledger.entries.get(sym, {}).get(number)
             if entry is not None:

@@ -19,15 +19,16 @@ from parityd.core.returns import (
     ENOUGH,
     LONGEST,
     RECENT,
-    Tape,
+    Columns,
     correlation,
     counted_until,
     hit_rate,
     interval_returns,
     tracking_error_returns_bps,
 )  # fmt: skip
-from parityd.core.rows import SHELF_NS
+from parityd.core.rows import BY_ID, SHELF_NS, blank
 from parityd.core.strategy import Strategy
+from parityd.core.summary import ShelfSummary
 
 START = 2_000_000  # an interval in 2027
 LATER = 2**62
@@ -254,19 +255,24 @@ def test_without_capital_correlation_stands_and_the_error_of_returns_does_not():
     assert tracking_error_returns_bps(r) is None
 
 
-class Sums:
-    def __init__(self, ccy):
-        self.parts = [type("Part", (), {"ccy": ccy})()]
+def sums_of(currency_of):
+    """The summary of a shelf with one trade of each symbol."""
+    r = blank(len(currency_of))
+    r["sym"], r["ccy"], r["how"] = list(currency_of), list(currency_of.values()), BY_ID
+    r["bkey"] = r["lkey"] = r["pk"] = np.arange(1, len(r) + 1)
+    r["b_q"] = r["l_q"] = r["alpha"] = 1.0
+    r["t"] = START * SHELF_NS
+    return ShelfSummary(r)
 
 
 def test_several_currencies_are_converted_or_there_are_no_returns():
     s, marks, _ = busy(n=50, symbols=(1, 2))
-    s.books.summaries[START] = Sums({1: 7, 2: 8})
+    s.books.summaries[START] = sums_of({1: 7, 2: 8})
     at = {"capital": 1.0, "now": at_end(START + 49), "first": START, "last": START + 49}
     assert interval_returns(s, marks, **at) is None
     assert interval_returns(s, marks, **at, rate={7: 1.0}.get) is None
     both = interval_returns(s, marks, **at, rate={7: 1.0, 8: 0.5}.get)
-    s.books.summaries[START] = Sums({1: 7, 2: 7})
+    s.books.summaries[START] = sums_of({1: 7, 2: 7})
     one = dict.fromkeys((1, 2))
     for sym in one:
         own, own_marks = strategy(), Marks()
@@ -291,12 +297,13 @@ def same(a, b):
 @pytest.mark.parametrize("seed", range(6))
 def test_with_a_tape_that_is_told_what_changed_the_numbers_are_the_same_for_months(seed):
     rng = random.Random(seed)
-    s, marks, tape = strategy(), Marks(), Tape()
+    s, marks, kept = strategy(), Marks(), Columns()
     now = START
     for _ in range(220):
         now += rng.choice([1, 2, 7, 60, 200])
         for sym in rng.sample([1, 2, 3], rng.choice([1, 1, 2])):
-            marks.add(sym, LIVE_MARK, np.array([now * SHELF_NS]), np.array([100.0 + rng.gauss(0, 3)]))
+            told = now - rng.choice([0, 0, 0, 3, 400])
+            marks.add(sym, LIVE_MARK, np.array([told * SHELF_NS + rng.choice([0, 1])]), np.array([100.0 + rng.gauss(0, 3)]))
             late = rng.choice([0, 0, 0, 5, 300, 3000])
             for book in (BACKTEST, LIVE):
                 post(s, book, sym, now - late, rng.choice([-1.0, 1.0, 0.5]), 100.0 + rng.gauss(0, 1), 0.01)
@@ -304,30 +311,30 @@ def test_with_a_tape_that_is_told_what_changed_the_numbers_are_the_same_for_mont
             s.ledger.split(1, now, 2.0)
         if rng.random() < 0.05:
             s.ledger.opening.setdefault(2, [0, 0, 0, 0])[LIVE_BOOK] += UNIT
-        tape.note(s.ledger.changed)
+        kept.tape.note(s.ledger.changed)
         s.ledger.changed.clear()
         if rng.random() < 0.3:
             s.ledger.fold(now)
         for pulse in s.memory.pulses.values():
             pulse.watermark = (now - rng.choice([0, 100])) * SHELF_NS
-        got = interval_returns(s, marks, capital=None, now=LATER, tape=tape)
+        got = interval_returns(s, marks, capital=None, now=LATER, kept=kept)
         assert same(got, interval_returns(s, marks, capital=None, now=LATER))
 
 
 def test_a_check_of_ten_symbols_over_thirty_days_takes_milliseconds():
     s, marks, _ = busy(n=31 * A_DAY, symbols=tuple(range(1, 11)))
     s.memory.pulses[LIVE].watermark = at_end(START + 31 * A_DAY - 1)
-    tape = Tape()
-    tape.note(s.ledger.changed)
+    kept = Columns()
+    kept.tape.note(s.ledger.changed)
     s.ledger.changed.clear()
-    interval_returns(s, marks, capital=None, now=LATER, tape=tape)
+    interval_returns(s, marks, capital=None, now=LATER, kept=kept)
     best = math.inf
     for k in range(5):
         post(s, LIVE, 1, START + 31 * A_DAY - 1 - k, 1.0, 100.0)
-        tape.note(s.ledger.changed)
+        kept.tape.note(s.ledger.changed)
         s.ledger.changed.clear()
         t = time.perf_counter()
-        r = interval_returns(s, marks, capital=None, now=LATER, tape=tape)
+        r = interval_returns(s, marks, capital=None, now=LATER, kept=kept)
         correlation(r), hit_rate(r), tracking_error_returns_bps(r)
         best = min(best, time.perf_counter() - t)
     print(f"{best * 1e3:.2f} ms")
