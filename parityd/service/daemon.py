@@ -22,6 +22,7 @@ from parityd import __version__
 from parityd.core.assessing import Facts
 from parityd.core.instants import DAY_NS, day_text
 from parityd.core.records import BOOKS, LIVE
+from parityd.core.rows import NOWHEN
 from parityd.edges.files import FolderId, free_bytes
 from parityd.edges.publish import STEP_NS
 from parityd.edges.sdnotify import Notifier
@@ -313,11 +314,11 @@ class Daemon:
         t = self.settings.schedule.daily_report_time
         at = (t.hour * 3600 + t.minute * 60 + t.second) * 1_000_000_000
         last = (now - at) // DAY_NS - 1
-        shelves = [min(s.books.summaries) for s in self.brain.v.m.strategies.values() if s.books.summaries]
-        if not shelves:
+        oldest = min((n for s in self.brain.v.m.strategies.values() for n in s.books.summaries if n > NOWHEN), default=None)
+        if oldest is None:
             return []
         known = {r.day for r in self.app.store.reports()}
-        first = max(min(shelves) // 96, last - 30)
+        first = max(oldest // 96, last - 30)
         return [text for d in range(int(first), int(last) + 1) if (text := day_text(d * DAY_NS)) not in known]
 
     def _report(self, day: str) -> TurnDone:

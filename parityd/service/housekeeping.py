@@ -19,12 +19,15 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import zstandard
 
+from parityd.core.books import Books
+from parityd.core.index import GONE
 from parityd.core.instants import DAY_NS, day_text
 from parityd.core.ledger import KEPT, Entry
 from parityd.core.records import BOOKS
-from parityd.core.rows import SHELF_NS
+from parityd.core.rows import DEAD, NOWHEN, SHELF_NS
 from parityd.edges.files import stream_durably, sync_folder
 from parityd.edges.spool import Spool
 from parityd.edges.waiting import SpoolLimits
@@ -86,8 +89,10 @@ def _forget(app: App, now_ns: int) -> bool:
     shelf = before_ns // SHELF_NS
     b = app.brain
     strategies = list(b.v.m.strategies.values())
-    if not any(number < shelf for s in strategies for number in s.books.summaries):
+    if not any(NOWHEN < number < shelf for s in strategies for number in s.books.summaries):
         return False
+    for s in strategies:
+        _let_orders_go(s.books, shelf)
     gone = [(s.name, sym, number) for s in strategies for sym, number in s.ledger.fold(shelf + KEPT)]
     c = memory.gather(b.v, b.saved_names)
     c.ledgers += [(name, sym, number, _pack(Entry())) for name, sym, number in gone]
@@ -97,11 +102,29 @@ def _forget(app: App, now_ns: int) -> bool:
     app.store.forget(before_ns, shelf)
     for s in strategies:
         for held in (s.books.summaries, s.books.shelves):
-            for number in [n for n in held if n < shelf]:
+            for number in [n for n in held if NOWHEN < n < shelf]:
                 del held[number]
-        s.books.dirty = {n for n in s.books.dirty if n >= shelf}
-        s.books.unsaved = {n for n in s.books.unsaved if n >= shelf}
+        s.books.dirty = {n for n in s.books.dirty if not NOWHEN < n < shelf}
+        s.books.unsaved = {n for n in s.books.unsaved if not NOWHEN < n < shelf}
     return True
+
+
+def _let_orders_go(books: Books, shelf: int) -> None:
+    """Rows without a time are as old as the execution that their order leads to: those of executions before `shelf` leave with them."""
+    if NOWHEN not in books.summaries:
+        return
+    held = books.shelf(NOWHEN)
+    rows = held.rows
+    alive = np.flatnonzero((rows["flags"] & DEAD) == 0)
+    led = np.where(rows["link"][alive] != 0, rows["link"][alive], rows["parent"][alive])
+    order = np.argsort(led)
+    at = np.full(len(alive), GONE)
+    at[order] = books.places.find(led[order])
+    past = alive[(at > NOWHEN) & (at < shelf)]
+    if len(past):
+        held.kill(past)
+        books.mark(NOWHEN)
+        books.refresh()
 
 
 # --- files ----------------------------------------------------------------------------------------------------------

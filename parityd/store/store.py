@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
+from parityd.core.rows import NOWHEN
 from parityd.store import checking, connect, segments
 from parityd.store.entries import Piece
 from parityd.store.packing import pack, squeeze
@@ -98,15 +99,16 @@ class Store(Writer):
                 db.execute("INSERT INTO mark (symbol, rank, n, data) VALUES (?, ?, ?, ?)", (symbol, rank, len(ts), packed))
 
     def forget(self, before_ns: int, before_shelf: int) -> int:
-        """Drop records and identities of files that end before a time, and shelves, summaries and ledgers before a number; files that lost theirs.
+        """Drop records and identities of files that end before a time, and shelves, summaries and ledgers before a number (but not the shelf
+        without a time); files that lost theirs.
 
         The files' entries stay: what was once taken is not taken again.
         """
         with self._lock, self._transaction() as db:
             db.execute("DELETE FROM record WHERE file IN (SELECT id FROM file WHERE last_ts < ?)", (before_ns,))
             n = db.execute("DELETE FROM identity WHERE file IN (SELECT id FROM file WHERE last_ts < ?)", (before_ns,)).rowcount
-            db.execute("DELETE FROM piece WHERE number < ?", (before_shelf,))
-            db.execute("DELETE FROM summary WHERE number < ?", (before_shelf,))
+            db.execute("DELETE FROM piece WHERE number < ? AND number > ?", (before_shelf, NOWHEN))
+            db.execute("DELETE FROM summary WHERE number < ? AND number > ?", (before_shelf, NOWHEN))
             db.execute("DELETE FROM ledger WHERE number < ?", (before_shelf,))
             db.execute(_ORPHANS)
         self._segments.clear()

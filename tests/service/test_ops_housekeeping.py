@@ -9,6 +9,7 @@ from service.ops_desk import Desk, pairs
 
 from parityd.app import built
 from parityd.core.instants import DAY_NS
+from parityd.core.rows import DEAD, NOWHEN
 from parityd.edges import clock
 from parityd.service import housekeeping as house
 from parityd.service.ops_archive import archived, opened
@@ -113,6 +114,38 @@ def test_trades_past_their_time_leave_and_positions_go_on(tmp_path, capsys):
         assert not house.tidy_store(app, clock.now())
     assert desk.trades()["matched"] == 24
     assert [r for r in desk.audit() if r["event"] == "retention.trades"]
+
+
+def test_orders_without_a_time_go_with_their_trades_and_no_sooner(tmp_path, capsys):
+    desk = Desk(tmp_path, capsys)
+    for prefix, end in (("old", datetime.now(UTC) - timedelta(days=60)), ("new", datetime.now(UTC) - timedelta(hours=2))):
+        decisions, fills = pairs(4, prefix=prefix, end=end, minutes=10)
+        fills = [f | {"order_id": f"o-{f['fill_id']}"} for f in fills]
+        desk.drop("backtest", [*decisions, *fills])
+        desk.drop("live", fills)
+        desk.check()
+    desk.config.write_text(desk.config.read_text() + KEEP)
+    with built(settings(desk), command="test") as app:
+        books = app.brain.v.m.strategies["s"].books
+        before = led_to(books)
+        assert min(before) * 900 < (clock.now() - 41 * DAY_NS) // 10**9  # an order of the backtest is there for each of both times
+        house.tidy_store(app, clock.now())
+        kept = [n for n in before if n * 900 > (clock.now() - 41 * DAY_NS) // 10**9]
+        assert led_to(books) == kept
+        assert kept
+        assert not house._forget(app, clock.now())  # done is done
+    with built(settings(desk), command="test") as app:
+        assert led_to(app.brain.v.m.strategies["s"].books) == kept
+        assert app.store.check() == []
+        assert not house._forget(app, clock.now())
+    desk.check()  # tells the audit trail
+    assert len([r for r in desk.audit() if r["event"] == "retention.trades"]) == 1
+
+
+def led_to(books):
+    """The shelves of the trades that rows without a time belong to."""
+    rows = books.shelf(NOWHEN).rows
+    return sorted(books.places.get(int(key)) for key in rows["link"][(rows["flags"] & DEAD) == 0])
 
 
 def test_records_older_than_the_kept_trades_are_refused(tmp_path, capsys):
