@@ -11,7 +11,11 @@ PYTHON ?= $(firstword $(foreach p,$(CANDIDATES),$(shell $(p) -c 'import sys; sys
 RUN := $(VENV)/.run
 DEV := $(VENV)/.dev
 ENGINES := $(patsubst tests/integrations/%.txt,$(VENV)/engines/%/.installed,$(wildcard tests/integrations/*.txt))
+WORKERS ?= 2
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --no-input --quiet
+
+# What is started here keeps its bytecode: without it, each start of parityd compiles all of it again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help run test lint bench torture integrations lock clean
 
@@ -21,8 +25,11 @@ help: ## what can be made
 run: $(RUN) ## the demo: the real daemon on the bundled sample (ARGS="--speed 1000" passes options)
 	@$(BIN)/parityd demo $(ARGS)
 
-test: $(DEV) ## the tests (ARGS="tests/test_settings.py -x" passes options)
-	$(BIN)/python -m pytest -m "not torture and not integrations" $(ARGS)
+test: $(DEV) ## the tests, side by side and then those that run alone (ARGS="tests/test_settings.py -x" passes options, WORKERS=0 runs them in one process)
+	@run() { $(BIN)/python -m pytest "$$@" $(ARGS) || [ $$? = 5 ]; }; failed=0; \
+	run -n $(WORKERS) --dist loadfile -m "not alone and not torture and not integrations" || failed=1; \
+	run -m "alone and not torture and not integrations" || failed=1; \
+	exit $$failed
 
 lint: $(DEV) ## formatting, lint, types, import contracts
 	$(BIN)/ruff format --check .

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from parityd import __version__
 from parityd.problem import Problem
 from parityd.settings import Settings, SettingsError, load
 
@@ -63,6 +64,19 @@ def moment(text: str, name: str) -> int:
     if t == NO_TS:
         raise Problem(f"{name}: {text!r} is no time; give RFC 3339 with an offset, such as 2026-11-20T08:00:00Z")
     return t
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        out(f"parityd {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    """Is live still the strategy that was backtested?"""
 
 
 @app.command()
@@ -223,7 +237,8 @@ def main(args: list[str]) -> int:
         sys.stderr.write(f"parityd: {e}\n")
     except _USAGE as e:
         said = getattr(e, "format_message", None)
-        sys.stderr.write(f"parityd: {said() if said is not None else e}\n")
+        text = str(said() if said is not None else e)
+        sys.stderr.write(f"parityd: {text or 'no command was named: these are the commands'}\n")
     except typer.Abort:
         return 130
     except BrokenPipeError:

@@ -3,6 +3,8 @@
 import json
 import threading
 import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from parityd.app import App, built, drain, export_audit
@@ -14,7 +16,7 @@ from parityd.edges.lock import LockedError, holder
 from parityd.problem import Problem
 from parityd.service.sources import Sources
 from parityd.settings import Settings
-from parityd.store.connect import open_reader
+from parityd.store.connect import copy, open_reader
 from parityd.store.reads import Reads
 
 
@@ -75,21 +77,30 @@ def report(settings: Settings, day: str) -> dict[str, Any]:
 
 
 def printed(settings: Settings, day: str) -> dict[str, Any]:
-    """Beside a running daemon: the report that it serves, else the one that it wrote."""
-    from urllib.error import URLError
-    from urllib.request import urlopen
+    """Beside a running daemon, which alone may write: the report that it serves, else the one that it wrote, else one made from a copy of its store."""
+    from parityd.edges.asking import ask
 
-    url = f"http://{settings.http.host}:{settings.http.port}/api/v1/reports/{day}"
     try:
-        with urlopen(url, timeout=60) as answer:
-            document: dict[str, Any] = json.loads(answer.read())
-            return document
-    except (URLError, OSError, ValueError):
+        return ask(settings.http.host, settings.http.port, f"/api/v1/reports/{day}", 60)
+    except (OSError, ValueError):
         path = settings.data_dir / "parity_reports" / f"parity_report_{day}.json"
         if path.exists():
             found: dict[str, Any] = json.loads(path.read_bytes())
             return found
-    raise Problem(f"no report of {day}: a daemon (process {holder(settings.data_dir)}) holds the folder and has written none")
+    return _from_copy(settings, day)
+
+
+def _from_copy(settings: Settings, day: str) -> dict[str, Any]:
+    """Revision 0: never written."""
+    with TemporaryDirectory(prefix="parityd-report-") as scratch:
+        path = Path(scratch) / "parityd.sqlite"
+        copy(settings.store_path(), path)
+        own = {"data_dir": Path(scratch), "store": settings.store.model_copy(update={"url": f"sqlite:///{path}"})}
+        with built(settings.model_copy(update=own), command="report") as app:
+            b, now = app.brain, clock.now()
+            b.v.check_only(now, b.facts())
+            b.show_all()
+            return b.reporter.make(day, now, revision=0)
 
 
 def explain(settings: Settings, trade: str, strategy: str) -> list[dict[str, Any]]:
@@ -101,8 +112,7 @@ def explain(settings: Settings, trade: str, strategy: str) -> list[dict[str, Any
 
 def status(settings: Settings) -> dict[str, Any]:
     """What is published, and what a running daemon says of itself."""
-    from urllib.error import URLError
-    from urllib.request import urlopen
+    from parityd.edges.asking import ask
 
     folder = settings.data_dir / "system_actions"
     out: dict[str, Any] = {"data_dir": str(settings.data_dir), "daemon": None, "action": None}
@@ -110,9 +120,8 @@ def status(settings: Settings) -> dict[str, Any]:
     if pid is not None:
         out["daemon"] = {"pid": pid}
         try:
-            with urlopen(f"http://{settings.http.host}:{settings.http.port}/api/v1/status", timeout=5) as answer:
-                out["daemon"] |= json.loads(answer.read())
-        except (URLError, OSError, ValueError) as e:
+            out["daemon"] |= ask(settings.http.host, settings.http.port, "/api/v1/status", 5)
+        except (OSError, ValueError) as e:
             out["daemon"]["http"] = str(e)
     try:
         out["action"] = json.loads((folder / "parity_action.json").read_bytes())

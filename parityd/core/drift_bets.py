@@ -10,6 +10,7 @@
 
 import math
 from collections.abc import Callable
+from functools import cached_property
 from statistics import NormalDist
 
 import numpy as np
@@ -73,18 +74,25 @@ class BetTable:
     """All bets of a channel as functions of the p-value; `over` reads a column, `at` one value, with the same bits."""
 
     def __init__(self, bets: Callable[[FloatArray, FloatArray], list[FloatArray]], *, upper_half: bool = False) -> None:
+        self._bets, self._upper_half = bets, upper_half
+        one = np.ones(1)
+        self.size = len(bets(one, one))
+
+    @cached_property
+    def _table(self) -> tuple[FloatArray, FloatArray]:
+        """(value, slope) by row: megabytes and tens of milliseconds, which only a process pays that has p-values."""
         row = np.arange(_HALF)
         tail = np.minimum(np.ldexp(0.5 + (row % _CELLS) / (2.0 * _CELLS), row // _CELLS - _OCTAVES), 0.5)
-        if upper_half:  # u = (1 + p) / 2: both ends of p lie in the upper half of u
+        if self._upper_half:  # u = (1 + p) / 2: both ends of p lie in the upper half of u
             below, above = _quantiles((1.0 - tail) / 2.0), _quantiles(tail / 2.0)
-            sides = [bets(-below[0], -below[1]), bets(-above[0], -above[1])]
+            sides = [self._bets(-below[0], -below[1]), self._bets(-above[0], -above[1])]
         else:
             z, q = _quantiles(tail)
-            sides = [bets(z, q), bets(-z, -q)]
-        self.size = len(sides[0])
-        self._value = np.concatenate([np.column_stack(side) for side in sides])
-        self._slope = np.zeros_like(self._value)
-        self._slope[:-1] = self._value[1:] - self._value[:-1]
+            sides = [self._bets(z, q), self._bets(-z, -q)]
+        value = np.concatenate([np.column_stack(side) for side in sides])
+        slope = np.zeros_like(value)
+        slope[:-1] = value[1:] - value[:-1]
+        return value, slope
 
     def over(self, p: FloatArray) -> FloatArray:
         """Bets (len(p), size) on p-values within the clip."""
@@ -93,7 +101,8 @@ class BetTable:
         place = (mantissa - 0.5) * (2.0 * _CELLS)
         cell = place.astype(np.int64)
         row = (exponent.astype(np.int64) + _OCTAVES) * _CELLS + cell + np.where(high, _HALF, 0)
-        out: FloatArray = self._value[row] + (place - cell)[:, None] * self._slope[row]
+        value, slope = self._table
+        out: FloatArray = value[row] + (place - cell)[:, None] * slope[row]
         return out
 
     def at(self, p: float) -> list[float]:
@@ -104,7 +113,8 @@ class BetTable:
         cell = int(place)
         row = (exponent + _OCTAVES) * _CELLS + cell + (_HALF if high else 0)
         weight = place - cell
-        return [v + weight * s for v, s in zip(self._value[row].tolist(), self._slope[row].tolist(), strict=True)]
+        value, slope = self._table
+        return [v + weight * s for v, s in zip(value[row].tolist(), slope[row].tolist(), strict=True)]
 
 
 def _quantiles(tail: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -1,6 +1,7 @@
 """An alarm clock for folders: rings a bell when something may have come to stand in one.
 
-1. It says *that*, never *what*: events are drained unread, an overflow rings like any other, and the scan remains the truth.
+1. It says *that*, never *what*: an overflow rings like any other event, and the scan remains the truth. Only a name that begins with "."
+   does not ring: that is a file on its way, which nobody opens before it is renamed.
 2. A folder that is missing is no failure; the watch is set again (and the bell rung) within `recheck` seconds after it is back.
 3. What the kernel refuses (no more instances or watches) is raised: the caller reports it and goes on with scans alone.
 4. Setting a watch is file work and done in a thread of its own, so that a hanging mount does not hold the loop.
@@ -10,7 +11,8 @@ import asyncio
 import contextlib
 import errno
 import os
-from collections.abc import Mapping
+import struct
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -19,13 +21,14 @@ from asyncinotify import Inotify, Mask
 _MASK = Mask.CREATE | Mask.MOVED_TO | Mask.CLOSE_WRITE | Mask.DELETE_SELF | Mask.MOVE_SELF | Mask.ONLYDIR
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.EACCES)
 _READ = 1 << 16
+_EVENT = struct.Struct("iIII")
 
 
 class WatchError(Exception):
     """The watch cannot be kept; scans go on."""
 
 
-async def watch(folders: Mapping[Path, asyncio.Event], recheck: float = 0.5) -> None:
+async def watch(folders: Mapping[Path, asyncio.Event], recheck: float = 2.0) -> None:
     """Set a folder's event whenever something is put into it; runs until it is cancelled, or raises WatchError."""
     pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="watch")
     try:
@@ -70,6 +73,16 @@ def _arm(notify: Inotify, folder: Path) -> int | None:
 
 
 def _drain(fd: int, bell: asyncio.Event) -> None:
-    bell.set()
     with contextlib.suppress(BlockingIOError):
-        os.read(fd, _READ)
+        if any(_rings(os.read(fd, _READ))):
+            bell.set()
+
+
+def _rings(events: bytes) -> Iterator[bool]:
+    """Of each event (inotify(7)), whether it is about the folder itself or a name that somebody may open."""
+    at = 0
+    while at + _EVENT.size <= len(events):
+        size = _EVENT.unpack_from(events, at)[3]
+        at += _EVENT.size
+        yield size == 0 or events[at : at + 1] != b"."
+        at += size

@@ -1,6 +1,7 @@
 """A file that kills its reader must not kill every restart: what is being read is written down first, and tried elsewhere after a death.
 
-1. The files of a turn stand in `data_dir/.reading`, durable before the first of them is opened; the mark goes when the turn is over.
+1. The files of a turn stand in `data_dir/.reading`, durable before the first of them is opened; when the turn is over it is empty. It is
+   written in place, since it stands between every fill and its publication: one that is torn says nothing, and the files are read as usual.
 2. Files marked by a process that ended are read in a child process before anything else is. One that the child dies of is `poison`; what
    the child merely refuses, or cannot say, is read as usual.
 3. A child ended by the signals that end the service, or by the death of its parent, has said nothing about the file.
@@ -20,7 +21,7 @@ from typing import Any
 
 import msgspec
 
-from parityd.edges.files import replace_durably
+from parityd.edges.files import exists, sync_folder, write_all
 from parityd.edges.waiting import Key, Waiting
 from parityd.service.reading import Reader
 
@@ -67,12 +68,20 @@ class Attempts:
     def begin(self, turn: Iterable[Waiting]) -> None:
         """Before the first of them is opened. OSError where it cannot be made durable: then nothing may be opened."""
         rows = [[w.book, w.path.name] for w in turn]
-        replace_durably(self.path, json.dumps(rows).encode("ascii") + b"\n", 0o640)
+        there = exists(self.path)
+        fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
+        try:
+            write_all(fd, json.dumps(rows).encode("ascii") + b"\n")
+            os.fdatasync(fd)
+        finally:
+            os.close(fd)
+        if not there:
+            sync_folder(self.path.parent)
 
     def end(self) -> None:
         """The turn is over, whatever came of it."""
         with contextlib.suppress(OSError):
-            os.unlink(self.path)
+            os.truncate(self.path, 0)
 
     def left(self) -> list[Marked]:
         """The files that a process was reading when it ended."""

@@ -201,8 +201,8 @@ class Brain:
 
     # --- files --------------------------------------------------------------------------------------------------
 
-    def files(self, reads: list[Read], *, now: int | None = None) -> TurnDone:
-        """One turn: apply, (judge elsewhere), commit, move. `reads` in order of name."""
+    def files(self, reads: list[Read], *, now: int | None = None, then: Callable[[], None] | None = None) -> TurnDone:
+        """One turn: apply, commit, move. `reads` in order of name; `then` is called when they count, before they move."""
         now = self.now() if now is None else now
         done = TurnDone(reads=reads)
         self.note_issued()
@@ -238,11 +238,13 @@ class Brain:
                     path.unlink()
             return done
         self._learn(unique, applied.counted)
-        self._leave(reads, done, now)
         for r in unique:
             got = done.counted[r.waiting.book + r.sha256]
             refused = [x.code for x in (*r.batch.refusals, *got.refusals) if x.code != "conflict"] if r.batch is not None else []
             self.sources.add(r.source, len(refused), len(refused) + sum(got.accepted.values()), r.strategies)
+        if then is not None:
+            then()
+        self._leave(reads, done, now)
         return done
 
     def _applied(self, batches: list[FileBatch], now: int) -> tuple[Applied, Commit]:
@@ -440,8 +442,7 @@ class Brain:
         self.refresh_basis()
         fresh = self.compose()
         self._show(fresh, names)
-        if self.publisher is not None and old_basis is not None and rises(fresh, self.publisher.entries):
-            self.publisher.publish(self._content(), rises_only=True)
+        told = self._told_first(fresh, why) if old_basis is not None else False
         c = memory.gather(self.v, self.saved_names)
         done.changes = self.v.changes(dict(fresh.strategies), fresh.default, now)
         c.audit += [
@@ -485,8 +486,20 @@ class Brain:
         if self.publisher is not None:
             if why == "check":
                 self.publisher.evaluated()
-            self.publisher.publish(self._content(), rises_only=no_better)
+            if not told:
+                self.publisher.publish(self._content(), rises_only=no_better)
         return done
+
+    def _told_first(self, fresh: Entries, why: str) -> bool:
+        """Publish before the commit what may be: a rise in any case, and after a turn all of it where nobody is told anything less severe."""
+        p = self.publisher
+        if p is None:
+            return False
+        if why == "scan" and p.entries is not None and not rises(p.entries, fresh):
+            return p.publish(self._content())
+        if rises(fresh, p.entries):
+            p.publish(self._content(), rises_only=True)
+        return False
 
     def _content(self) -> Content:
         return Content(self.compose, self.view.strategies)

@@ -171,9 +171,12 @@ class Daemon:
         while True:
             moved = False
             all_there = self.sources.looked  # asked before the scan: what they brought by then is seen by it
-            for turn in await self._scan():
-                done = await self.do(partial(self._turn, turn))
-                self.tell(done)
+            turns = await self._scan()
+            all_ready = self.looked and self.waiting == self.unread == sum(map(len, turns))
+            for turn in turns:
+                done, *judged = await self.do(partial(self._turn, turn, last=all_ready and turn is turns[-1]))
+                for one in (done, *judged):
+                    self.tell(one)
                 self.kept = {r.waiting.key for r in done.reads if os.path.lexists(r.waiting.path)} if done.stuck else set()
                 moved = moved or bool(done.reads)
                 if self.app.boottime() - evaluated > 60_000_000_000:
@@ -276,11 +279,22 @@ class Daemon:
             self.outer.pop("clock", None)
         return not why
 
-    def _turn(self, turn: list[Any]) -> TurnDone:
+    def _turn(self, turn: list[Any], *, last: bool) -> list[TurnDone]:
+        """Take a turn. Where nothing waits after it, it is judged as soon as it counts, before its files leave."""
         now = self.brain.now()
         if not self._sane(self.app.now()):
-            return TurnDone()
-        return take(self.app, turn, now)
+            return [TurnDone()]
+        judged: list[TurnDone] = []
+
+        def judge() -> None:
+            left = [self.app.spool.scan(book, self.app.now(), PER_SCAN) for book in BOOKS]
+            if sum(scan.count for scan in left) == len(turn) and not any(
+                scan.error for scan in left
+            ):  # what came meanwhile is judged with it
+                self.waiting, self.oldest_live = 0, None
+                judged.append(self._evaluate())
+
+        return [take(self.app, turn, now, then=judge if last else None), *judged]
 
     def _evaluate(self, *, backlog: bool = False) -> TurnDone:
         self.brain.backlog = backlog

@@ -8,11 +8,10 @@ import json
 import subprocess
 from collections.abc import Iterable, Iterator
 from typing import Any
-from urllib.error import HTTPError, URLError
-from urllib.request import urlopen
 
 import msgspec
 
+from parityd.edges.asking import ask
 from parityd.settings import Settings
 
 OK, WARNING, PROBLEM = "ok", "warning", "problem"
@@ -49,15 +48,11 @@ def lines(found: Findings) -> Iterator[str]:
             yield f"{'':8} {'':12} mend: {c.mend}"
 
 
-def asked(url: str) -> Any:
+def asked(settings: Settings, path: str) -> Any:
     """What a daemon of ours answers, None where nobody does."""
     try:
-        with urlopen(url, timeout=3) as answer:  # noqa: S310  our own address, from the configuration
-            return json.loads(answer.read())
-    except HTTPError as e:
-        e.close()
-        return None
-    except (URLError, OSError, ValueError):
+        return ask(settings.http.host, settings.http.port, path, 3)
+    except (OSError, ValueError):
         return None
 
 

@@ -146,7 +146,7 @@ def spool(settings: Settings) -> Iterator[Check]:
 def port(settings: Settings, pid: int | None) -> Iterator[Check]:
     host, number = settings.http.host, settings.http.port
     if pid is not None:
-        seen = asked(f"http://{host}:{number}/healthz")
+        seen = asked(settings, "/healthz")
         if seen is not None:
             yield Check(area="port", state=OK, text=f"{host}:{number} answers (process {pid})")
         else:
@@ -189,7 +189,7 @@ def publication(settings: Settings, pid: int | None) -> Iterator[Check]:
             area="publication", state=OK, text=f"no daemon runs here; {text} " + (f"ran out {over:.0f} s ago" if over > 0 else "still runs")
         )
     elif over > 0:
-        why = asked(f"http://{settings.http.host}:{settings.http.port}/api/v1/status") or {}
+        why = asked(settings, "/api/v1/status") or {}
         reasons = "; ".join(map(str, why.get("withheld", []))) or "the daemon does not say why"
         yield Check(
             area="publication",

@@ -51,6 +51,7 @@ def backup(settings: Settings, folder: Path, config: Path | None, now_ns: int) -
     root = settings.data_dir
     if not settings.store_path().exists():
         raise Problem(f"{settings.store_path()}: there is no store to back up")
+    apart(settings, folder)
     if folder.exists() and any(folder.iterdir()) and not any((folder / name).exists() for name in (MANIFEST, STORE)):
         raise Problem(f"{folder} holds other things: name an empty folder, or one of an earlier backup")
     ensure_folder(folder, 0o750)
@@ -68,6 +69,14 @@ def backup(settings: Settings, folder: Path, config: Path | None, now_ns: int) -
     told = {"schema": SCHEMA, **{k: getattr(made, k) for k in Backup.__slots__ if k != "folder"}}
     replace_durably(folder / MANIFEST, json.dumps(told, indent=1).encode() + b"\n", 0o640)
     return made
+
+
+def apart(settings: Settings, folder: Path) -> None:
+    """A backup neither lies in what it is of nor holds it: copying one over the other would destroy both."""
+    here = folder.resolve()
+    for there in (settings.data_dir.resolve(), settings.store_path().resolve().parent):
+        if here == there or here in there.parents or there in here.parents:
+            raise Problem(f"{folder}: lies in {there}, or around it: name a folder outside of it")
 
 
 def bring(source: Path, target: Path, *, link: bool, again: bool = False) -> int:

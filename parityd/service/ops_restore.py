@@ -30,7 +30,7 @@ from parityd.edges.halt import HaltState
 from parityd.edges.lock import DirectoryLock
 from parityd.problem import Problem
 from parityd.service.ops_archive import archived
-from parityd.service.ops_backup import COPIED, LINKED, STORE, Backup, bring, opened
+from parityd.service.ops_backup import COPIED, LINKED, STORE, Backup, apart, bring, opened
 from parityd.service.ops_init import folders
 from parityd.service.ops_refill import Refilled, by_prefix, due, refill
 from parityd.service.ops_state import Past, past_of_files, past_of_store, reading_store
@@ -68,6 +68,7 @@ class _Old:
 
 def restore(settings: Settings, folder: Path, built: Built, now_ns: int) -> Exchanged:
     """Put a backup in the place of what is there."""
+    apart(settings, folder)
     made = opened(folder)
     root, path = settings.data_dir, settings.store_path()
     folders(root)

@@ -43,14 +43,17 @@ class App:
         self.attempts = Attempts(self.settings.data_dir)
 
 
-def take(app: App, turn: list[Waiting], now: int, *, at: int | None = None) -> TurnDone:
-    """Read the files of a turn and let them count. What could not be read this time stays; a disk that refuses is `failed`."""
+def take(app: App, turn: list[Waiting], now: int, *, at: int | None = None, then: Callable[[], None] | None = None) -> TurnDone:
+    """Read the files of a turn and let them count. What could not be read this time stays; a disk that refuses is `failed`.
+
+    `then` is called when they count, before they leave the spool.
+    """
     try:
         app.attempts.begin(turn)
     except OSError as e:
         return TurnDone(failed=f"{e.filename or app.attempts.path}: {e.strerror or e}")
     reads = [_read(app, w, now) for w in turn]
-    done = app.brain.files([r for r in reads if not r.later], now=at)
+    done = app.brain.files([r for r in reads if not r.later], now=at, then=then)
     app.attempts.end()
     return done
 

@@ -5,6 +5,7 @@
 3. A page is rendered once for all who ask within a second.
 4. At most 50 event streams; each ends after 10 minutes and the browser comes back by itself.
 5. What a request says is checked before the desk hears of it; a name that no strategy can have is simply not found.
+6. What renders pages is loaded when the first one is asked for: a daemon that only machines look at never pays for it.
 """
 
 import asyncio
@@ -21,7 +22,9 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from parityd.web import openapi, pages, report_page
+from parityd.core.instants import rfc3339
+from parityd.web import openapi
+from parityd.web.assets import static
 from parityd.web.desk import Desk, Seen
 from parityd.web.metrics import CONTENT_TYPE, Metrics
 from parityd.web.problems import Guarded, as_json, problem
@@ -46,7 +49,7 @@ class Web:
         self._threads = ThreadPoolExecutor(4, "web")
         self._kept: dict[str, tuple[float, asyncio.Task[bytes]]] = {}
         self._streams = 0
-        self._static = {name: (pages.static(name), kind) for name, kind in STATIC.items()}
+        self._static = {name: (static(name), kind) for name, kind in STATIC.items()}
         handlers: dict[Any, Any] = {HTTPException: _refused, Exception: _broken}
         app = Starlette(routes=self._routes(), exception_handlers=handlers)
         app.router.redirect_slashes = False
@@ -120,7 +123,7 @@ class Web:
 
     async def _status(self, _: Request) -> Response:
         seen = Seen.of(self.desk)
-        head = {"schema": "parityd/status/1", "now": pages.rfc(seen.now), "not_ready": seen.not_ready}
+        head = {"schema": "parityd/status/1", "now": rfc3339(seen.now), "not_ready": seen.not_ready}
         content = {**head, **seen.status, "override": seen.override, "action": seen.action}
         return _json_bytes(await self._shared(f"status{_issue(seen)}", lambda: as_json(content)))
 
@@ -190,7 +193,13 @@ class Web:
 
     async def _page(self, request: Request) -> Response:
         everything, seen = request.query_params.get("show") == "all", Seen.of(self.desk)
-        return _html(await self._shared(f"/{everything}{_issue(seen)}", lambda: pages.status_page(seen, everything=everything)))
+
+        def page() -> bytes:
+            from parityd.web import pages
+
+            return pages.status_page(seen, everything=everything)
+
+        return _html(await self._shared(f"/{everything}{_issue(seen)}", page))
 
     async def _strategy_page(self, request: Request) -> Response:
         name = request.path_params["name"]
@@ -199,20 +208,28 @@ class Web:
             return problem(404, f"no strategy {name!r}")
 
         def page() -> bytes:
+            from parityd.web import pages
+
             return pages.strategy_page(seen, name, found, self.desk.trades(name, None, pages.MOST_TRADES, None))
 
         return _html(await self._shared(f"/strategies/{name}{_issue(seen)}", page))
 
     async def _reports_page(self, _: Request) -> Response:
         seen = Seen.of(self.desk)
-        return _html(await self._shared("/reports", lambda: pages.reports_page(seen, self.desk.report_days())))
+
+        def page() -> bytes:
+            from parityd.web import pages
+
+            return pages.reports_page(seen, self.desk.report_days())
+
+        return _html(await self._shared("/reports", page))
 
     async def _report_page(self, request: Request) -> Response:
         day = _day_of(request)
         body = await self._threaded(self.desk.report_html, day)
         if body is None:
             return _no_report(day)
-        return Response(body, media_type=HTML, headers={"content-security-policy": await self._threaded(report_page.policy, body)})
+        return Response(body, media_type=HTML, headers={"content-security-policy": await self._threaded(_policy, body)})
 
     async def _file(self, request: Request) -> Response:
         found = self._static.get(request.path_params["name"])
@@ -308,6 +325,12 @@ def _json_bytes(body: bytes) -> Response:
 
 def _html(body: bytes) -> Response:
     return Response(body, media_type=HTML)
+
+
+def _policy(body: bytes) -> str:
+    from parityd.web.report_page import policy
+
+    return policy(body)
 
 
 def _no_report(day: str) -> Response:

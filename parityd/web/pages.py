@@ -8,15 +8,14 @@
 
 from collections.abc import Mapping
 from functools import cache
-from importlib.resources import files
 from typing import Any
 from urllib.parse import quote
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from parityd.core.instants import rfc3339
 from parityd.web import advice, charts, sections
+from parityd.web.assets import source
 from parityd.web.desk import Content, Seen
 from parityd.web.metrics import commands_of, evidence_of
 from parityd.web.sections import Table
@@ -43,20 +42,11 @@ MOST_ROWS = 200
 MOST_TRADES = 50
 
 
-def _source(folder: str, name: str) -> str:
-    return (files("parityd.web") / folder / name).read_text(encoding="utf-8")
-
-
-def static(name: str) -> bytes:
-    """A file of `static/`."""
-    return _source("static", name).encode()
-
-
 @cache
 def templates() -> Environment:
     """The templates, with every value escaped and no value silently missing."""
     made = Environment(
-        loader=FunctionLoader(lambda name: _source("templates", name)), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        loader=FunctionLoader(lambda name: source("templates", name)), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     made.filters["code"] = _code
     return made
@@ -239,8 +229,3 @@ def reports_page(seen: Seen, reports: list[Content]) -> bytes:
         for d in listed(reports)[:400]
     ]
     return _write("reports.html", **_frame(seen), head=_head(seen.action, seen.override, seen.now), days=days)
-
-
-def rfc(now: int) -> str:
-    """A time of the desk as text for machines."""
-    return rfc3339(now)

@@ -18,8 +18,9 @@ from typing import Any
 from markupsafe import Markup
 
 from parityd.web import charts, sections
+from parityd.web.assets import static
 from parityd.web.metrics import evidence_of
-from parityd.web.pages import static, templates
+from parityd.web.pages import templates
 from parityd.web.problems import POLICY
 from parityd.web.sections import COMPONENTS, Table
 from parityd.web.views import DASH, instant, listed, mapped, number, plain, severity, share, signed, text, whole

@@ -68,6 +68,14 @@ async def test_each_folder_has_its_own_bell(tmp_path):
         await silent(first)
 
 
+async def test_a_file_on_its_way_rings_only_when_it_has_its_name(tmp_path):
+    async with watching(tmp_path) as (bell,):
+        (tmp_path / ".x.jsonl").write_text("1")
+        await silent(bell)
+        (tmp_path / ".x.jsonl").rename(tmp_path / "x.jsonl")
+        await rings(bell)
+
+
 async def test_a_folder_deleted_and_made_again_is_watched_again(tmp_path):
     folder = tmp_path / "in"
     folder.mkdir()
