@@ -37,7 +37,7 @@ from parityd.core.rows import (
     blank,
     text_column,
 )  # fmt: skip
-from parityd.core.shelves import At, Load, Shelves, Slack
+from parityd.core.shelves import NEAR_NS, At, Load, Shelves, Slack, furthest
 from parityd.core.sides import KEY, OTHER, TRADE, add, clear, executed, put_on, taken_off, without_execution
 
 Part = tuple[Rows, Texts | list[str]]  # rows and their trade ids
@@ -176,12 +176,32 @@ class Books(Shelves):
 
     def note(self, rows: Rows) -> None:
         """Learn from new or changed rows, and ask for pairing by time where that can change."""
-        syms = rows["sym"]
-        if len(rows) and (syms == syms[0]).all():
-            self._note_symbol(int(syms[0]), rows)
+        if len(rows) == 0:
             return
-        for sym in np.unique(syms).tolist():
+        syms = np.ascontiguousarray(rows["sym"])
+        present = np.unique(syms).tolist()
+        if self._nothing_new(rows, [self.cells.get(sym) for sym in present]):
+            return
+        if len(present) == 1:
+            self._note_symbol(present[0], rows)
+            return
+        for sym in present:
             self._note_symbol(sym, rows[syms == sym])
+
+    def _nothing_new(self, rows: Rows, cells: list[Cell | None]) -> bool:
+        """The usual batch: all executions have ids, which the books are known to share; its times lie near."""
+        if not all(c is not None and c.backtest and c.live and c.ids_shared and not c.idless for c in cells):
+            return False
+        flags = rows["flags"]
+        if (((flags & B_ID) == 0) & executed(rows, BACKTEST) | ((flags & L_ID) == 0) & executed(rows, LIVE)).any():
+            return False
+        near = furthest(rows)
+        if near > NEAR_NS:
+            return False
+        for c in cells:
+            if c is not None and c.slack.near < near:
+                c.slack.near = near
+        return True
 
     def _note_symbol(self, sym: int, r: Rows) -> None:
         cell = self.cells.setdefault(sym, Cell())
@@ -462,16 +482,18 @@ def _given(part: Part | None) -> _Given | None:
 
 
 def _firsts(book: str, part: _Given | None) -> tuple[_Given | None, _Given | None]:
-    """(each name once, sorted by name; the repetitions, None where there are none)."""
+    """(each name once; the repetitions, None where there are none)."""
     if part is None or len(part[0]) == 0:
         return None, None
     rows, texts = part
-    order = np.argsort(rows[KEY[book]], kind="stable")
-    keys = rows[KEY[book]][order]
+    names = np.ascontiguousarray(rows[KEY[book]])
+    keys = np.sort(names)
+    if (keys[1:] != keys[:-1]).all():
+        return part, None
+    order = np.argsort(names, kind="stable")
+    keys = names[order]
     first = np.ones(len(keys), np.bool_)
     first[1:] = keys[1:] != keys[:-1]
-    if first.all():
-        return (rows[order], texts[order]), None
     once, again = order[first], order[~first]
     return (rows[once], texts[once]), (rows[again], texts[again])
 

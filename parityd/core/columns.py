@@ -111,8 +111,21 @@ class Columns:
 
     @classmethod
     def joined(cls, parts: Sequence[Self]) -> Self:
-        """Several blocks as one."""
+        """Several as one."""
         return parts[0] if len(parts) == 1 else cls._late(list(parts), None)
+
+    @classmethod
+    def collected(cls, blocks: Sequence[Self]) -> Self:
+        """Several blocks as one; they are used up."""
+        if len(blocks) == 1:
+            return blocks[0]
+        out: dict[str, Any] = {}
+        for f in fields(cls):
+            if not f.name.startswith("_"):
+                out[f.name] = _joined([getattr(b, f.name) for b in blocks])
+                for b in blocks:
+                    delattr(b, f.name)
+        return cls(**out)
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
@@ -300,43 +313,14 @@ class _Checks:
         return keep, [Refusal(line=int(self.lines[i]), code=c, reason=w) for i, (c, w) in sorted(self.bad.items())]
 
 
-class _Seeds(dict[str, int]):
-    """symbol -> the seed of a strategy's records of one kind and book; forgets all when it has grown too large."""
-
-    def __init__(self, prefix: str) -> None:
-        super().__init__()
-        self.prefix = prefix
-
-    def __missing__(self, symbol: str) -> int:
-        if len(self) >= 1 << 14:
-            self.clear()
-        made = self[symbol] = int(seed(self.prefix + symbol))
-        return made
-
-
-class _Strategies(dict[str, _Seeds]):
-    """strategy -> its seeds."""
-
-    def __init__(self, kind: str, book: str) -> None:
-        super().__init__()
-        self.prefix = f"{kind}\0{book}\0"
-
-    def __missing__(self, strategy: str) -> _Seeds:
-        if len(self) >= 1 << 12:
-            self.clear()
-        made = self[strategy] = _Seeds(f"{self.prefix}{strategy}\0")
-        return made
-
-
 @lru_cache
-def _strategies(kind: str, book: str) -> _Strategies:
-    return _Strategies(kind, book)
+def _seed_of(kind: str, book: str) -> owners.Property:
+    return owners.Property(lambda strategy, symbol: seed(f"{kind}\0{book}\0{strategy}\0{symbol}"), np.uint64)
 
 
 def _seeds(book: str, kind: str, owner: I32) -> U64:
-    """One seed a row from (kind, book, strategy, symbol), made once an owner."""
-    table = _strategies(kind, book)
-    return owners.looked_up(owner, lambda s, y: table[s][y], np.uint64)
+    """One seed a row from (kind, book, strategy, symbol)."""
+    return _seed_of(kind, book)(owner)
 
 
 def _fold(h: U64, *text: list[str]) -> U64:

@@ -89,8 +89,13 @@ class TradeStream:
         wrong = self._wrong(books, frontier)
         if wrong is not None:
             self._rewind(books, wrong, frontier)
-        fresh = [self._trades(books, number, frontier) for number in self._numbers(books, shelf_of(self.head[0]), shelf_of(frontier))]
-        fresh = [part for part in (p[_after(p, self.head)] for p in fresh) if len(part)]
+        fresh = []
+        for number in self._numbers(books, shelf_of(self.head[0]), shelf_of(frontier)):
+            found = self._trades(books, number, frontier)
+            part = found[_after(found, self.head)]
+            if len(part):
+                fresh.append(part)
+            books.evict()
         if fresh:
             self._take(books, np.concatenate(fresh))
         return bool(fresh) or wrong is not None

@@ -158,11 +158,13 @@ def _fees(
     c: FillColumns, pairs: list[Pair], which: I64, ccy: NDArray[np.int32], px: F64, instruments: Instruments, price: FeePrice
 ) -> tuple[F64, F64, Bools]:
     """(money, quantity taken in base, unpriced) of each fill's fee."""
-    fee = np.nan_to_num(c.fee)
+    fee, names = np.nan_to_num(c.fee), instruments.names
     money, base_part, unpriced = fee.copy(), np.zeros(len(fee)), np.zeros(len(fee), np.bool_)
     if not any(c.fee_currency):
         return money, base_part, unpriced
-    names = instruments.names
+    first = c.fee_currency[0]
+    if c.fee_currency.count(first) == len(fee) and (ccy == names.code(first)).all():
+        return money, base_part, unpriced
     base, own_base = (np.array([names.code(getattr(p, f)) for p in pairs], np.int32)[which] for f in ("base", "own_base"))
     own = np.fromiter(map(names.code, c.fee_currency), np.int32, len(fee))
     foreign = (own != 0) & (own != ccy) & (fee != 0)

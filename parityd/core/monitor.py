@@ -29,8 +29,8 @@ from parityd.core.strategy import Strategy
 from parityd.core.taking import Share, by_strategy, take_in_share, take_prices
 from parityd.core.terms import Instruments, Names, canonical
 
-MOST_ROWS = 200_000  # rows held in memory; older shelves are read again when they are needed
-LEAST_ROWS = 20_000  # of each strategy
+MOST_ROWS = 80_000  # rows held in memory; older shelves are read again when they are needed
+LEAST_ROWS = 2_000  # of each strategy
 
 
 @dataclass(slots=True)
@@ -163,7 +163,8 @@ class Monitor:
         if allowed.settle(s, self.parameters):
             pairing.settle(s.books)
         s.books.refresh()
-        s.books.evict(max(LEAST_ROWS, MOST_ROWS // max(1, len(self.strategies))))
+        s.books.room = max(LEAST_ROWS, MOST_ROWS // max(1, len(self.strategies)))
+        s.books.evict()
 
     def _rare_first(self, book: str, lines: list[Line]) -> None:
         """Runs and marks come before executions: the one says which of these count, the other prices their fees."""

@@ -71,6 +71,23 @@ def looked_up(owner: I32, of: Callable[[str, str], Any], dtype: Any) -> NDArray[
     return made
 
 
+class Property:
+    """A property of owners that depends on nothing else, kept for all of them."""
+
+    def __init__(self, of: Callable[[str, str], Any], dtype: Any) -> None:
+        self.of = of
+        self.table: NDArray[Any] = np.zeros(0, dtype)
+
+    def __call__(self, owner: I32) -> NDArray[Any]:
+        """Of each record's owner."""
+        top = int(owner.max()) + 1 if len(owner) else 0
+        if top > len(self.table):
+            more = np.array([self.of(*x) for x in _names[len(self.table) :]], self.table.dtype)
+            self.table = np.concatenate([self.table, more])
+        made: NDArray[Any] = self.table[owner]
+        return made
+
+
 def places(owner: I32) -> tuple[list[int], I64]:
     """(the distinct codes, each record's place among them)."""
     present = distinct(owner)

@@ -136,7 +136,7 @@ class Shelf:
 
     def _reserve(self, more: int) -> None:
         if self.n + more > len(self.view):
-            bigger = np.zeros(max(8, self.n + more, min(self.n * 2, self.n + 4096)), ROW)
+            bigger = np.empty(max(8, self.n + more, min(self.n * 3 // 2, self.n + 256)), ROW)
             bigger[: self.n] = self.view[: self.n]
             self.view = bigger
 

@@ -52,6 +52,17 @@ class At(NamedTuple):
             yield int(self.numbers[w[0]]), w
 
 
+def furthest(rows: Rows) -> int:
+    """How far a time by which a row can be found lies from its trade time, at most (ns)."""
+    t = np.ascontiguousarray(rows["t"])
+    most = 0
+    for f in _TIMES:
+        ts = rows[f]
+        apart = np.where(ts == NO_TS, 0, ts - t)
+        most = max(most, int(apart.max()), -int(apart.min()))
+    return most
+
+
 class Slack(msgspec.Struct):
     """Where rows lie by whose times one may search: at most `near` ns from these, or on a shelf of `far`, whose rows' times lie in (lo, hi)."""
 
@@ -95,6 +106,7 @@ class Shelves:
         self.dirty: set[int] = set()  # shelves whose rows changed since their summary was made
         self.unsaved: set[int] = set()
         self.changed_days: set[int] = set()
+        self.room = 20_000  # rows to be held in memory
         self._clock = 0
 
     def shelf(self, number: int) -> Shelf:
@@ -106,9 +118,9 @@ class Shelves:
         found.touched = self._clock
         return found
 
-    def evict(self, most_rows: int) -> None:
-        """Let go of the longest untouched stored shelves until at most so many rows are in memory."""
-        held = sum(s.n for s in self.shelves.values())
+    def evict(self) -> None:
+        """Let go of the longest untouched stored shelves until at most `room` rows are in memory."""
+        held, most_rows = sum(s.n for s in self.shelves.values()), self.room
         if held <= most_rows:
             return
         for number, shelf in sorted(self.shelves.items(), key=lambda item: item[1].touched):

@@ -87,7 +87,7 @@ def _standing(c: C, gone: Mask) -> C:
 def take_in_share(m: Monitor, s: Strategy, share: Share, now: int) -> None:
     """Executions and orders onto the shelves, fills and simulated executions into the ledgers."""
     parts: dict[str, tuple[Rows, Texts]] = {}
-    ties: dict[str, Rows] = {}
+    filled: dict[str, Executions] = {}
     for book in BOOKS:
         found: list[Executions] = []
         d, c = share.decisions.get(book), share.fills.get(book)
@@ -98,7 +98,7 @@ def take_in_share(m: Monitor, s: Strategy, share: Share, now: int) -> None:
             e = fill_executions(book, c, m.instruments, m.prices.fees)
             give_runs(s, e, c.run_id)
             _post(m, s, book, c, e)
-            ties[book] = link_rows(book, c, e, wants_orders(s.books, e))
+            filled[book] = e
             found.append(e)
         if found:
             rows, texts = _joined([(e.rows, e.texts) for e in found])
@@ -110,7 +110,9 @@ def take_in_share(m: Monitor, s: Strategy, share: Share, now: int) -> None:
     s.books.absorb(parts.get(BACKTEST), parts.get(LIVE))
     _overrule(m, s, parts)
     for book in BOOKS:
-        _tie(m, s, book, share, ties.get(book), parts.get(book))
+        known, c = filled.get(book), share.fills.get(book)
+        links = link_rows(book, c, known, wants_orders(s.books, known)) if known is not None and c is not None else None
+        _tie(m, s, book, share, links, parts.get(book))
     turned = {sym for sym, cell in s.books.cells.items() if cell.idless and cell.ids_shared and not shared.get(sym, True)}
     if turned:
         m.rebuilder.of(s.name).orders |= turned

@@ -107,6 +107,7 @@ class Verdicts:
     def _assess(self, name: str, now: int, facts: Facts) -> Assessed:
         found = assess_strategy(self.m, self.m.strategies[name], now, facts, self.gauges_of(name), self.ladder(name).reset_ns)
         self.assessed[name] = found
+        self.m.strategies[name].books.evict()
         return found
 
     def _take(self, name: str, outcome: Outcome) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from parityd.core.assessing import Facts
 from parityd.core.commands import Command, Halt, Moment
@@ -111,6 +112,14 @@ class Sources:
                 refused, seen = round(refused * LAST_RECORDS / seen), LAST_RECORDS
             out[name] = (refused, seen, tuple(sorted(self.feeds.get(name, ()))))
         return out
+
+
+def _let_go(r: Read, got: Counted) -> None:
+    """Records that are stored by now need no room any more; what is told of the file stays."""
+    if r.batch is not None:
+        r.batch.decisions = r.batch.fills = None
+    got.decisions = got.fills = got.shadows = None
+    got.keys = got.contents = np.zeros(0, np.uint64)
 
 
 class Brain:
@@ -242,6 +251,7 @@ class Brain:
             got = done.counted[r.waiting.book + r.sha256]
             refused = [x.code for x in (*r.batch.refusals, *got.refusals) if x.code != "conflict"] if r.batch is not None else []
             self.sources.add(r.source, len(refused), len(refused) + sum(got.accepted.values()), r.strategies)
+            _let_go(r, got)
         if then is not None:
             then()
         self._leave(reads, done, now)

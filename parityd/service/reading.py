@@ -162,8 +162,8 @@ def _batch(w: Waiting, out: Read, blocks: list[Block]) -> FileBatch:
     fills = [b.fills for b in blocks if b.fills is not None]
     rare: list[Line] = [x for b in blocks for x in b.rare]
     refusals: list[Refusal] = sorted((r for b in blocks for r in b.refusals), key=lambda r: r.line)
-    d = DecisionColumns.joined(decisions) if decisions else None
-    f = FillColumns.joined(fills) if fills else None
+    d = DecisionColumns.collected(decisions) if decisions else None
+    f = FillColumns.collected(fills) if fills else None
     names: set[str] = set()
     for c in (d, f):
         if c is not None and len(c):
