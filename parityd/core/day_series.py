@@ -1,92 +1,128 @@
-"""What a day's charts show, from the same rows as its numbers: hours, distribution, books, costs. Nothing here is judged."""
+"""What a day's charts show, from the same rows as its numbers: hours, distribution, books, costs. Nothing here is judged.
 
+1. Costs by hour and by symbol are of all settled trades, so that their money adds up to the day's attribution less funding and carry.
+2. Hours add money of several currencies only at the given rates; where one is unknown there are no hours.
+3. Missed and unexpected trades are listed by their money, the largest first, and counted and summed whole.
+"""
+
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from parityd.core.day_rows import Piece, pieces
 from parityd.core.instants import rfc3339
 from parityd.core.marks import Marks
 from parityd.core.returns import Returns
-from parityd.core.rows import SHELF_NS, SUSPECT, shelf_of
+from parityd.core.rows import SHELF_NS, SUSPECT, Rows, Shelf, shelf_of
 from parityd.core.strategy import Strategy
 from parityd.core.summary import classes
 from parityd.core.terms import Names
 from parityd.core.trade_view import cost, values, view
+from parityd.core.trailing import HOUR, NAMED, hourly_error, pairs_of, profits, spread
 from parityd.core.window import Settling, settled_rows
 
-HOUR = 4  # shelves
-BINS = 40
 LISTED = 20
+Rate = Callable[[int], float | None]
+Sided = list[tuple[float, Shelf, int]]  # (money, shelf, place)
+Sums = dict[tuple[int, int], list[float]]
 
 
-def day_series(s: Strategy, marks: Marks, names: Names, start: int, end: int, until: Settling, returns: Returns | None) -> dict[str, Any]:
-    """Series of one strategy's day [start, end]; a part without data is left out."""
-    hours: dict[int, list[float]] = {}
-    diffs: list[np.ndarray] = []
-    by_symbol: dict[int, list[float]] = {}
-    outliers: list[tuple[float, str, str]] = []
-    missed: list[dict[str, Any]] = []
-    unexpected: list[dict[str, Any]] = []
-    for number in range(shelf_of(start), shelf_of(end) + 1):
-        if number not in s.books.summaries:
-            continue
-        shelf = s.books.shelf(number)
-        r = shelf.rows
+class _Costs:
+    """Money, notional and trades by (hour, currency) and by (symbol, currency); trades of one book."""
+
+    def __init__(self) -> None:
+        self.hours: Sums = {}
+        self.symbols: Sums = {}
+        self.sided: tuple[Sided, Sided] = ([], [])
+        self.totals = [[0, 0.0], [0, 0.0]]
+        self.ccys: set[int] = set()
+
+    def add(self, piece: Piece, marks: Marks, end: int, until: Settling) -> None:
+        r = piece.rows
         by_id, timed, b_only, l_only = classes(r)
-        pairs = np.flatnonzero((by_id | timed) & ((r["flags"] & SUSPECT) == 0) & ~np.isnan(r["d"]))
-        d = r["d"][pairs]
-        if len(d):
-            hour = hours.setdefault(number // HOUR, [0.0, 0.0, 0.0, 0.0])
-            money = cost(r[pairs], values(r[pairs], marks, end + 1))
-            hour[0] += len(d)
-            hour[1] += float((d * d).sum())
-            hour[2] += float(money.sum())
-            hour[3] += float(r["n"][pairs].sum())
-            diffs.append(d.copy())
-            for sym in np.unique(r["sym"][pairs]).tolist():
-                w = r["sym"][pairs] == sym
-                own = by_symbol.setdefault(sym, [0.0, 0.0])
-                own[0] += float(money[w].sum())
-                own[1] += float(r["n"][pairs][w].sum())
-            for k in np.argsort(-np.abs(d))[:5].tolist():
-                outliers.append((float(d[k]), shelf.text_of(int(pairs[k])), names[int(r["sym"][pairs[k]])]))
         done = settled_rows(r, until)
-        for mask, out in ((b_only, missed), (l_only, unexpected)):
-            places = np.flatnonzero(mask & done)[:LISTED]
-            prices = values(r[places], marks, end + 1)
-            out += [view(shelf, int(p), s.name, names, float(x), settled=True) for p, x in zip(places, prices, strict=True)]
-    out_: dict[str, Any] = {}
-    if hours:
-        at = {h: rfc3339(h * HOUR * SHELF_NS) for h in hours}
-        out_["tracking_error"] = [{"ts": at[h], "value": float(np.sqrt(v[1] / v[0]))} for h, v in sorted(hours.items())]
-        out_["costs_by_hour"] = [{"hour": h % 24, "total_bps": v[2] / v[3] * 1e4 if v[3] else None} for h, v in sorted(hours.items())]
-        out_["costs_by_symbol"] = [
-            {"symbol": names[k], "total_bps": v[0] / v[1] * 1e4 if v[1] else None}
-            for k, v in sorted(by_symbol.items(), key=lambda x: -abs(x[1][0]))[:LISTED]
-        ]
-        all_d = np.concatenate(diffs)
-        counts, edges = np.histogram(np.clip(all_d, *np.percentile(all_d, [0.5, 99.5])), bins=BINS)
-        named = sorted(outliers, key=lambda x: -abs(x[0]))[:5]
-        out_["price_diff"] = {
-            "edges_bps": edges.tolist(),
-            "counts": counts.tolist(),
-            "outliers": [{"trade_id": t, "symbol": y, "value_bps": d} for d, t, y in named],
-        }
-    for name, listed in (("missed", missed), ("unexpected", unexpected)):
-        if listed:
-            out_[name] = sorted(listed, key=lambda x: -abs(x["total_pnl_diff"]))[:LISTED]
-    if returns is not None and len(returns.numbers):
-        total = {
-            k: np.cumsum(v).tolist()
-            for k, v in (("backtest", returns.pnl_backtest_full), ("allowed", returns.pnl_allowed), ("live", returns.pnl_live))
-        }
-        out_["pnl"] = [
-            {
-                "ts": rfc3339((int(n) + 1) * SHELF_NS),
-                "backtest": total["backtest"][i],
-                "allowed": total["allowed"][i],
-                "live": total["live"][i],
+        chosen = np.flatnonzero((by_id | timed | ((b_only | l_only) & done)) & ((r["flags"] & SUSPECT) == 0))
+        if not len(chosen):
+            return
+        rows = r[chosen]
+        money = cost(rows, values(rows, marks, end))
+        size = np.where(np.nan_to_num(rows["n"]) > 0, np.nan_to_num(rows["n"]), np.nan_to_num(rows["ln"]))
+        _sum(self.hours, piece.numbers()[chosen] // HOUR, rows["ccy"], money, size)
+        _sum(self.symbols, rows["sym"].astype(np.int64), rows["ccy"], money, size)
+        self.ccys |= set(np.unique(rows["ccy"]).tolist())
+        for k, mask in enumerate((b_only, l_only)):
+            which = mask[chosen]
+            self.totals[k][0] += int(which.sum())
+            self.totals[k][1] += float(money[which].sum())
+            worst = np.flatnonzero(which)[np.argsort(-np.abs(money[which]))[:LISTED]]
+            self.sided[k].extend((float(money[i]), *piece.at(int(chosen[i]))) for i in worst.tolist())
+
+
+def _sum(into: Sums, keys: np.ndarray, ccy: np.ndarray, money: np.ndarray, size: np.ndarray) -> None:
+    pairs, place = np.unique(keys * 2**32 + ccy, return_inverse=True)
+    columns = [np.bincount(place, v, len(pairs)) for v in (money, size)] + [np.bincount(place, minlength=len(pairs))]
+    for pair, *found in zip(pairs.tolist(), *columns, strict=True):
+        own = into.setdefault((pair >> 32, pair & 0xFFFFFFFF), [0.0, 0.0, 0])
+        for k, v in enumerate(found):
+            own[k] += float(v)
+
+
+def day_series(
+    s: Strategy, marks: Marks, names: Names, start: int, end: int, until: Settling, returns: Returns | None, rate: Rate
+) -> dict[str, Any]:
+    """Series of one strategy's day [start, end]; a part without data is left out."""
+    first, last = shelf_of(start), shelf_of(end)
+    costs, found, far = _Costs(), [], []
+    for piece in pieces(s.books, first, last):
+        places, d = pairs_of(piece.rows)
+        found.append(d)
+        far += [(float(d[k]), *piece.at(int(places[k]))) for k in np.argsort(-np.abs(d))[:NAMED].tolist()]
+        costs.add(piece, marks, end + 1, until)
+    out = {
+        "tracking_error": hourly_error(s, first, last), "costs_by_hour": _by_hour(costs, rate), "costs_by_symbol": _by_symbol(costs, names),
+        "price_diff": spread(found, far, s.name, marks, names, end + 1),
+        "pnl": profits(returns) if returns is not None and len(returns.numbers) else [],
+    }  # fmt: skip
+    for k, name in enumerate(("missed", "unexpected")):
+        out[name] = _listed(costs.sided[k], s.name, marks, names, end + 1)
+        if costs.totals[k][0] and len(costs.ccys) == 1:
+            out[f"{name}_total"] = {
+                "trades": costs.totals[k][0],
+                "total_pnl_diff": costs.totals[k][1],
+                "currency": names[min(costs.ccys)] or None,
             }
-            for i, n in enumerate(returns.numbers.tolist())
-        ]
-    return out_
+    return {k: v for k, v in out.items() if v}
+
+
+def _by_hour(c: _Costs, rate: Rate) -> list[dict[str, Any]]:
+    worth = {ccy: 1.0 if len(c.ccys) == 1 else rate(ccy) for ccy in c.ccys}
+    if None in worth.values():
+        return []
+    sums: dict[int, list[float]] = {}
+    for (hour, ccy), (money, size, n) in sorted(c.hours.items()):
+        own = sums.setdefault(hour, [0.0, 0.0, 0])
+        unit = worth[ccy] or 0.0
+        own[0], own[1], own[2] = own[0] + money * unit, own[1] + size * unit, own[2] + n
+    return [{"hour": h % 24, "ts": rfc3339(h * HOUR * SHELF_NS), **_cost(v)} for h, v in sums.items()]
+
+
+def _by_symbol(c: _Costs, names: Names) -> list[dict[str, Any]]:
+    ordered = sorted(c.symbols.items(), key=lambda x: -abs(x[1][0]))[:LISTED]
+    return [{"symbol": names[sym], "currency": names[ccy] or None, **_cost(v)} for (sym, ccy), v in ordered]
+
+
+def _cost(v: list[float]) -> dict[str, Any]:
+    return {"trades": int(v[2]), "total_pnl_diff": v[0], "total_bps": v[0] / v[1] * 1e4 if v[1] else None}
+
+
+def _listed(sided: Sided, strategy: str, marks: Marks, names: Names, end: int) -> list[dict[str, Any]]:
+    out = []
+    for _, shelf, place in sorted(sided, key=lambda x: -abs(x[0]))[:LISTED]:
+        price = float(values(_one(shelf, place), marks, end)[0])
+        out.append(view(shelf, place, strategy, names, price, settled=True))
+    return out
+
+
+def _one(shelf: Shelf, place: int) -> Rows:
+    return shelf.rows[place : place + 1]

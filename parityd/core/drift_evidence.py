@@ -109,6 +109,14 @@ class Evidence:
         self._remember(list(zip((tops + self.count + 1).tolist(), mean[tops].tolist(), strict=True)))
         return last if self._conclude(last + 1, float(mean[-1]), values[last].tolist()) else -1
 
+    def path(self, bets: FloatArray) -> FloatArray:
+        """S after each of the last bets, (n, size), as they were taken one after the other from no evidence on. Moves nothing."""
+        fresh = Evidence(size=self.size, share=self.share, zeta=self.zeta, horizon=self.horizon, ramp=self.ramp)
+        fresh.count = max(0, self.count - len(bets))
+        values = np.concatenate(fresh._pieces(bets))
+        out: FloatArray = np.log(values.mean(axis=1))
+        return out
+
     def _pieces(self, bets: FloatArray) -> list[FloatArray]:
         n = len(bets)
         weights = np.ones((n, 1))

@@ -75,6 +75,10 @@ class DriftFeed:
         system, strongest = view.confidences() if known else (None, None)
         return DriftState(confidence=strongest, system=system, alarm=gravest(standing), standing=tuple(standing))
 
+    def view(self, now: int) -> Detectors:
+        """The detectors as they count at a time."""
+        return self._view(now)[0]
+
     def _view(self, now: int) -> tuple[Detectors, list[Raised]]:
         """The detectors without the epochs whose latch has ended, and the alarms that stand."""
         view = Detectors(self.strategy, self.detectors.trades, self.detectors.intervals)

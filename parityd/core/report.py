@@ -14,6 +14,8 @@ import msgspec
 import numpy as np
 
 from parityd.core.assessing import rates
+from parityd.core.commands import ALL
+from parityd.core.day_rows import pieces
 from parityd.core.instants import day_start, rfc3339
 from parityd.core.judging import carried_in, counts, cumulative_drift, late_rows
 from parityd.core.measures import (
@@ -30,10 +32,12 @@ from parityd.core.measures import (
     price_measures,
 )
 from parityd.core.monitor import Monitor
+from parityd.core.portfolio import Part, books_end, measured, pooled_markouts, together
+from parityd.core.quality import quality_grade, quality_score
 from parityd.core.records import LIVE, NO_TS
-from parityd.core.rows import DEAD, PART, SHELF_NS, shelf_of
+from parityd.core.rows import SHELF_NS, shelf_of
 from parityd.core.strategy import Strategy
-from parityd.core.summary import Summary, classes, total
+from parityd.core.summary import Summary, total
 from parityd.core.trade_view import cost, values, view
 from parityd.core.window import DAY_NS, Settling, Window, settled_rows, settling, summed
 
@@ -70,7 +74,7 @@ def day_report(
     """The report of a day. `standing`: each strategy's part of the action file; `extras`: further parts by strategy (metrics, drift, performance ...)."""
     days = {name: _day_of(m, s, day, now, waiting=waiting) for name, s in sorted(m.strategies.items())}
     strategies = {name: _strategy(m, d, day, standing.get(name, {}), extras.get(name, {})) for name, d in days.items()}
-    portfolio = _portfolio(m, list(days.values()), day)
+    portfolio = _portfolio(m, list(days.values()), day, {**extras.get(ALL, {}), **_added(m, strategies, extras, day)})
     return {
         "schema": SCHEMA, "day": day, "revision": revision, "generated_at": rfc3339(now // 1000 * 1000),
         "headline": headline(m, list(days.values()), day), "strategies": strategies, "portfolio": portfolio,
@@ -117,20 +121,18 @@ def _ranked(m: Monitor, s: Strategy, start: int, end: int, until: Settling) -> t
     squares = n = 0.0
     sum_ = 0.0
     top: list[tuple[float, int, int]] = []
-    for number in range(shelf_of(start), shelf_of(end) + 1):
-        if number not in s.books.summaries:
-            continue
-        r = s.books.shelf(number).rows
-        kinds = classes(r)
-        mask = (kinds[0] | kinds[1] | kinds[2] | kinds[3]) & settled_rows(r, until) & ((r["flags"] & (DEAD | PART)) == 0)
-        places = np.flatnonzero(mask)
+    for piece in pieces(s.books, shelf_of(start), shelf_of(end)):
+        r = piece.rows
+        places = np.flatnonzero(settled_rows(r, until))
         if len(places) == 0:
             continue
-        money = cost(r[places], values(r[places], m.marks, end + 1))
+        rows = r[places]
+        money = cost(rows, values(rows, m.marks, end + 1))
         squares, sum_, n = squares + float((money * money).sum()), sum_ + float(money.sum()), n + len(money)
         order = np.argsort(money)
         for k in {*order[:WORST].tolist(), *order[-WORST:].tolist()}:
-            top.append((float(money[k]), number, int(places[k])))
+            shelf, place = piece.at(int(places[k]))
+            top.append((float(money[k]), shelf.number, place))
     top.sort()
     variance = max(0.0, squares - sum_ * sum_ / n) * n / (n - 1) if n > 1 else 0.0
 
@@ -147,11 +149,14 @@ def _ranked(m: Monitor, s: Strategy, start: int, end: int, until: Settling) -> t
 
 def _strategy(m: Monitor, d: DayOf, day: str, standing: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
     own = dict(extra)
-    more = own.pop("metrics", {})
+    more, returns = own.pop("metrics", {}), own.pop("returns", None)
+    figures = _figures(m, [d], day, {**more, "cumulative_drift_bps": d.drift})
+    last = shelf_of(day_start(day) + DAY_NS - 1)
+    figures["attribution"]["pnl"] = books_end(returns, last, figures["attribution"]["currency"]["total_pnl_diff"])
     return {
         **{k: standing.get(k) for k in ("level", "grade", "quality_score", "quality_grade", "action", "would_be_action", "evidence")},
         "findings": list(standing.get("findings", [])),
-        **_figures(m, [d], day, {**more, "cumulative_drift_bps": d.drift}),
+        **figures,
         "worst_trades": d.worst, "best_trades": d.best,
         "markouts": None, "drift": standing.get("drift"), "performance": None, "streaks": standing.get("streaks"),
         **own,
@@ -192,15 +197,32 @@ def _sum(a: Money, b: Money) -> Money:
     return Money(both, a.notional + b.notional, a.live_notional + b.live_notional, a.action_impact + b.action_impact, a.merged + b.merged)
 
 
-def _portfolio(m: Monitor, days: list[DayOf], day: str) -> dict[str, Any]:
+def _added(m: Monitor, strategies: Mapping[str, Any], extras: Mapping[str, Mapping[str, Any]], day: str) -> dict[str, Any]:
+    """What the strategies' returns and markouts come to together."""
+    end = day_start(day) + DAY_NS - 1
+    units = {name: s["attribution"]["in"] for name, s in strategies.items() if extras.get(name, {}).get("returns") is not None}
+    same = len(set(units.values())) == 1
+    worth = dict.fromkeys(units.values(), 1.0) if same else rates(m, [u for u in set(units.values()) if u], end)
+    returns = together(Part(extras[name]["returns"], worth.get(unit)) for name, unit in units.items())
+    return {**measured(returns), "returns": returns, "markouts": pooled_markouts(s["markouts"] for s in strategies.values())}
+
+
+def _portfolio(m: Monitor, days: list[DayOf], day: str, own: dict[str, Any]) -> dict[str, Any]:
     if not days:
         days = [DayOf(Summary(), counts(Summary(), 0), Attribution({}, 0, None), 0.0, [], [])]
     settled = sum(d.trades[k] for d in days for k in ("matched", "missed", "unexpected"))
     worst = sorted((t for d in days for t in d.worst), key=lambda t: -t["total_pnl_diff"])[:WORST]
     best = sorted((t for d in days for t in d.best), key=lambda t: t["total_pnl_diff"])[:WORST]
+    figures = _figures(m, days, day, {**own["metrics"], **own.get("parity", {}), "cumulative_drift_bps": own.get("drift")})
+    last = shelf_of(day_start(day) + DAY_NS - 1)
+    figures["attribution"]["pnl"] = books_end(own["returns"], last, figures["attribution"]["currency"]["total_pnl_diff"])
+    score = quality_score(
+        tracking_error_bps=figures["metrics"]["tracking_error_bps"], emergency_bps=m.parameters.thresholds.emergency_bps,
+        correlation=figures["metrics"]["correlation"], hit_rate=figures["metrics"]["hit_rate"], decision_parity=figures["metrics"]["decision_parity"],
+    )  # fmt: skip
     return {
-        "quality_score": None, "quality_grade": None, "evidence": "sufficient" if settled >= m.parameters.thresholds.min_trades else "insufficient", **_figures(m, days, day, {}), "worst_trades": worst, "best_trades": best,
-        "markouts": None, "drift": None, "performance": None,
+        "quality_score": score, "quality_grade": quality_grade(score), "evidence": "sufficient" if settled >= m.parameters.thresholds.min_trades else "insufficient",
+        **figures, "worst_trades": worst, "best_trades": best, "markouts": own["markouts"], "drift": None, "performance": None, "series": own["series"],
     }  # fmt: skip
 
 

@@ -32,7 +32,18 @@ Mask = NDArray[np.bool_]
 Rate = Callable[[int], float | None]
 """Code of a quote currency -> its price in the one currency of the figures, None where it has none."""
 
-__all__ = ["Columns", "Rate", "Returns", "correlation", "counted_until", "hit_rate", "interval_returns", "tracking_error_returns_bps"]
+__all__ = [
+    "Columns",
+    "Rate",
+    "Returns",
+    "correlation",
+    "counted_until",
+    "hit_rate",
+    "interval_returns",
+    "part_of",
+    "tracking_error_returns_bps",
+    "window_begin",
+]
 
 A_DAY = 96
 RECENT, LONGEST, ENOUGH = 7 * A_DAY, 30 * A_DAY, 600
@@ -143,12 +154,25 @@ def interval_returns(
         return None
     p = columns.profits.of(columns.tape, begin, end - begin + 1, marks, rates)
     numbers = np.arange(begin, end + 1, dtype=np.int64)
-    start = 0 if first is not None else _window(p.active)
+    start = 0 if first is not None else window_begin(p.active)
     days = len(numbers) / A_DAY if first is not None else _length(s.ledger, int(numbers[start]), end)
     return _returns(p, numbers, start, days, capital)
 
 
-def _window(active: Mask) -> int:
+def part_of(r: Returns, first: int, capital: float | None) -> Returns | None:
+    """The intervals from `first` on as a period of their own; None where there are none, or no capital for them."""
+    at = int(np.searchsorted(r.numbers, first))
+    n = len(r.numbers) - at
+    base = capital if capital is not None else float(r.gross[at:].max(initial=0.0)) or None
+    if not n or base is None:
+        return None
+    return Returns(
+        numbers=r.numbers[at:], r_backtest=r.pnl_allowed[at:] / base, r_live=r.pnl_live[at:] / base, active=r.active[at:], capital=base,
+        pnl_backtest_full=r.pnl_backtest_full[at:], pnl_allowed=r.pnl_allowed[at:], pnl_live=r.pnl_live[at:], gross=r.gross[at:], begin=0, days=n / A_DAY,
+    )  # fmt: skip
+
+
+def window_begin(active: Mask) -> int:
     """Where the window begins."""
     n = len(active)
     start = max(0, n - RECENT)

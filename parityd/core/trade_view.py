@@ -7,7 +7,7 @@ import numpy as np
 from parityd.core.instants import day_text, rfc3339
 from parityd.core.marks import Marks
 from parityd.core.records import NO_TS
-from parityd.core.rows import AMBIGUOUS, HOW, SUPPRESSED, SUSPECT, Rows, Shelf
+from parityd.core.rows import AMBIGUOUS, B_FILLS, HOW, SUPPRESSED, SUSPECT, Rows, Shelf
 from parityd.core.terms import Names
 
 
@@ -51,6 +51,12 @@ def state_of(row: np.void, *, settled: bool) -> str:
     return "missed" if row["bkey"] and row["b_q"] > 0 else "unexpected"
 
 
+def _mark_b(row: np.void) -> float | None:
+    """The backtest's mark when deciding: the decision's, else that of its own fills."""
+    said = number(row["b_mark"])
+    return number(row["b_mq"] / row["b_q"]) if said is None and int(row["flags"]) & B_FILLS else said
+
+
 def view(shelf: Shelf, place: int, strategy: str, names: Names, price: float, *, settled: bool) -> dict[str, Any]:
     """One trade."""
     row = shelf.rows[place]
@@ -67,10 +73,10 @@ def view(shelf: Shelf, place: int, strategy: str, names: Names, price: float, *,
         "currency": names[int(row["ccy"])] or None, "allowed": float(row["alpha"]),
         "backtest_time": when(row["b_ts"] if row["b_ts"] != NO_TS else row["b_first"]), "live_time": when(row["l_first"]),
         "backtest_quantity": float(row["b_q"]) if has_b else None, "backtest_price": float(row["b_not"] / row["b_q"]) if has_b else None,
-        "backtest_fee": float(row["b_fee"]) if has_b else None, "backtest_mark": number(row["b_mark"]),
+        "backtest_fee": float(row["b_fee"]) if has_b else None, "backtest_mark": _mark_b(row) if has_b else None,
         "live_quantity": float(row["l_q"]) if has_l else None, "live_price": float(row["l_not"] / row["l_q"]) if has_l else None,
         "live_fee": float(row["l_fee"]) if has_l else None, "fills": int(row["n_fills"]), "unpriced_fees": int(row["unpriced"]),
-        "live_mark": number(row["l_mq"] / row["l_q"]) if has_l else None, "arrival_price": number(row["l_aq"] / row["l_q"]) if has_l else None,
+        "live_mark": number((row["l_mq"] + (row["l_mu"] * row["l_dm"] if row["l_mu"] > 0 else 0.0)) / row["l_q"]) if has_l else None, "arrival_price": number(row["l_aq"] / row["l_q"]) if has_l else None,
         "arrival_touch": number(row["l_tq"] / row["l_q"]) if has_l else None,
         "price_diff_bps": number(row["d"]), "fee_diff_bps": number(row["fee_bps"]), "timing_diff_ms": number(row["timing_ms"]), "latency_ms": number(row["latency"]),
         "mark": value if not np.isnan(value) else None, "total_pnl_diff": total, "total_pnl_diff_bps": total / notional * 1e4 if notional else None,

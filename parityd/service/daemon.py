@@ -141,9 +141,9 @@ class Daemon:
         await self.inbox.put((job, done))
         return await done
 
-    def _ask(self, job: Callable[[], Any]) -> Any:
+    def _ask(self, job: Callable[[], Any], seconds: float = ASKED_SECONDS) -> Any:
         """`do` for another thread than the loop's."""
-        return asyncio.run_coroutine_threadsafe(self.do(job), self._loop).result(ASKED_SECONDS)
+        return asyncio.run_coroutine_threadsafe(self.do(job), self._loop).result(seconds)
 
     # --- essential tasks --------------------------------------------------------------------------------------------
 

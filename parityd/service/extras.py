@@ -1,6 +1,6 @@
 """What a day's report says beside its trades: returns, markouts and performance, from the stored records of that day, read once for all."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Any
 
@@ -9,7 +9,10 @@ import numpy as np
 
 from parityd.core.assessing import rates
 from parityd.core.columns import FillColumns
+from parityd.core.commands import ALL
 from parityd.core.day_series import day_series
+from parityd.core.drift_feed import DriftFeed
+from parityd.core.drift_path import drift_path
 from parityd.core.executions import fill_executions
 from parityd.core.instants import DAY_NS, day_start
 from parityd.core.ledger import LIVE_BOOK
@@ -17,11 +20,13 @@ from parityd.core.live_fills import LiveFills, live_fills, no_fills, outcomes
 from parityd.core.markouts import markouts
 from parityd.core.monitor import Monitor
 from parityd.core.performance import daily_profits, performance
+from parityd.core.portfolio import week_drift
 from parityd.core.records import LIVE, NO_TS, Line
-from parityd.core.returns import correlation, hit_rate, interval_returns, tracking_error_returns_bps
+from parityd.core.returns import correlation, hit_rate, interval_returns, part_of, tracking_error_returns_bps
 from parityd.core.round_trips import Lot
 from parityd.core.rows import SHELF_NS
 from parityd.core.strategy import Strategy
+from parityd.core.trailing import trailing
 from parityd.core.window import settling
 from parityd.store import Store
 
@@ -33,8 +38,10 @@ MOST_HISTORY = 100_000
 MONEY = ("average_profit", "profit_factor", "gross_profit", "gross_loss", "fees", "fee_efficiency", "effective_fee_rate")
 
 
-def day_extras(m: Monitor, store: Store, day: str, now: int, parity: dict[str, dict[str, float | None]]) -> dict[str, dict[str, Any]]:
-    """By strategy: further metrics, markouts, performance and chart series of one UTC day."""
+def day_extras(
+    m: Monitor, store: Store, day: str, now: int, parity: dict[str, dict[str, float | None]], feeds: Mapping[str, DriftFeed]
+) -> dict[str, dict[str, Any]]:
+    """By strategy: further metrics, markouts, performance and chart series of one UTC day. `feeds`: each strategy's drift, where it is judged."""
     start = day_start(day)
     end = start + DAY_NS - 1
     fills, lines, whole = _records(m, store, start, end, MOST_FILLS)
@@ -46,7 +53,9 @@ def day_extras(m: Monitor, store: Store, day: str, now: int, parity: dict[str, d
     )
     since = start - HISTORY_NS if known else start
     unpriced = _unpriced(m, store, start, end)
-    return {
+    whose = [(s, settling(s, m.parameters, now, waiting=False)) for s in m.strategies.values()]
+    everything = {"drift": week_drift(whose, end), "parity": parity.get(ALL, {})}
+    return {ALL: everything} | {
         name: {
             **_one(
                 m,
@@ -59,6 +68,7 @@ def day_extras(m: Monitor, store: Store, day: str, now: int, parity: dict[str, d
                 parity.get(name, {}),
                 before.get(name, []) if known else [],
                 _opening(m, s, since) if name in carried else {},
+                feeds.get(name),
             ),
             "unpriced": unpriced.get(name, {}),
         }
@@ -153,6 +163,7 @@ def _one(
     parity: dict[str, float | None],
     history: list[FillColumns],
     opening: dict[int, Lot],
+    feed: DriftFeed | None,
 ) -> dict[str, Any]:
     """`columns`: the day's live fills, None where they are too many; `history`: those before, from the positions `opening` on."""
     terms = m.parameters.of(s.name)
@@ -160,21 +171,28 @@ def _one(
     def rate(ccy: int) -> float | None:
         return rates(m, [m.names[ccy]], end).get(m.names[ccy])
 
-    returns = interval_returns(s, m.marks, capital=terms.capital, now=now, first=start // SHELF_NS, last=end // SHELF_NS, rate=rate)
+    long = interval_returns(
+        s, m.marks, capital=terms.capital, now=now, first=(start - 29 * DAY_NS) // SHELF_NS, last=end // SHELF_NS, rate=rate
+    )
+    returns = None if long is None else part_of(long, start // SHELF_NS, terms.capital)
+    if long is not None and returns is None:
+        returns = interval_returns(s, m.marks, capital=terms.capital, now=now, first=start // SHELF_NS, last=end // SHELF_NS, rate=rate)
     metrics = {
         "correlation": correlation(returns), "hit_rate": hit_rate(returns), "tracking_error_returns_bps": tracking_error_returns_bps(returns), **parity,
     }  # fmt: skip
     until = settling(s, m.parameters, now, waiting=False)
-    out: dict[str, Any] = {"metrics": metrics, "series": day_series(s, m.marks, m.names, start, end, until, returns)}
+    series = day_series(s, m.marks, m.names, start, end, until, returns, rate)
+    path = drift_path(feed, now, end) if feed is not None else []
+    series |= {"drift": path} if path else {}
+    along = trailing(long, start // SHELF_NS, end // SHELF_NS) if long is not None else []
+    series |= {"correlation": along} if along else {}
+    out: dict[str, Any] = {"metrics": metrics, "series": series, "returns": returns}
     if columns is None:
         return out
     both = [*history, *columns]
     fills = live_fills(FillColumns.joined(both), m.instruments, m.fee_price) if both else no_fills()
     own = fills.between(start, end)
     out["markouts"] = markouts(own, m.marks, min(now, end + 1800 * 1_000_000_000)) if len(own) else None
-    long = interval_returns(
-        s, m.marks, capital=terms.capital, now=min(now, end + 1), first=(start - 29 * DAY_NS) // SHELF_NS, last=end // SHELF_NS, rate=rate
-    )
     worth, summable = _worth(m, s, own, rate)
     if len(own) or lines:
         found = performance(

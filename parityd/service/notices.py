@@ -21,7 +21,7 @@ from parityd.core.notices import Book, Desk, Entry, Notice, Words
 from parityd.core.publication import Entries
 from parityd.edges.notify import Channel, channels
 from parityd.service.workplace import App
-from parityd.web.advice import ADVICE
+from parityd.web.advice import first
 
 KEY = "notices/book"
 ROWS = 2000
@@ -53,7 +53,7 @@ class Notices:
         self.app, self.do, self.log, self.outer = app, do, log, outer
         blob = app.store.state(KEY)
         book = msgspec.msgpack.decode(blob, type=Book) if blob else Book(cursor=app.store.last_audit()[0])
-        self.desk = Desk(book, Words(app.instance, advise), self._report)
+        self.desk = Desk(book, Words(app.instance, first), self._report)
         self.lines: list[Line] = []
         self._urls: tuple[str, ...] | None = None
         self._lock = threading.Lock()
@@ -251,9 +251,3 @@ def standing(entries: Entries) -> dict[str, Entry]:
     return {ALL: Entry(entries.default.action, entries.default.reason)} | {
         k: Entry(v.action, v.reason) for k, v in entries.strategies.items()
     }
-
-
-def advise(reason: str) -> str:
-    """What to look at first, by the code of a finding that the reason names."""
-    words = reason.replace(":", " ").replace(";", " ").replace(",", " ").split()
-    return next((ADVICE[word].do for word in words if word in ADVICE), "")

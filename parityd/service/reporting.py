@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from parityd.core.instants import DAY_NS, day_start, day_text
+from parityd.core.commands import ALL
+from parityd.core.instants import DAY_NS, day_start, day_text, rfc3339
+from parityd.core.portfolio import parities
+from parityd.core.records import NO_TS
 from parityd.core.report import day_report
 from parityd.edges.files import replace_durably
 from parityd.service.extras import day_extras
@@ -39,10 +42,12 @@ def digest(report: dict[str, Any]) -> str:
                 "streaks",
                 "drift",
                 "quality_score",
+                "watermarks",
                 "quality_grade",
             )
         }
         strategies[name]["metrics"] = {k: v for k, v in s["metrics"].items() if k != "cumulative_drift_bps"}
+        strategies[name]["series"] = {k: v for k, v in s.get("series", {}).items() if k != "drift"}
     kept["strategies"] = strategies
     return hashlib.sha256(msgspec.json.encode(kept, order="sorted")).hexdigest()
 
@@ -53,24 +58,33 @@ class Reporter:
     def __init__(self, brain: Brain) -> None:
         self.brain = brain
         self.unwritten: list[tuple[str, bytes, bytes | None]] = []
+        self.last_day = max((r.day for r in brain.store.reports()), default=None)
 
     def make(self, day: str, now: int, revision: int = 1) -> dict[str, Any]:
         b = self.brain
         standing = dict(b.view.strategies)
-        return day_report(
+        report = day_report(
             b.v.m,
             day,
             now,
             waiting=b.facts().waiting,
             standing=standing,
-            extras=day_extras(b.v.m, b.store, day, now, self._parity()),
+            extras=day_extras(b.v.m, b.store, day, now, self._parity(), {n: g.feed for n, g in b.v.gauges.items()}),
             revision=revision,
         )
+        start = day_start(day)
+        report["data_quality"] = {"refused": b.store.refusals_of(start, start + DAY_NS - 1)}
+        for name, entry in report["strategies"].items():
+            pulses = b.v.m.strategies[name].memory.pulses
+            entry["watermarks"] = {book: rfc3339(p.watermark) if p.watermark != NO_TS else None for book, p in pulses.items()}
+        return report
 
     def _parity(self) -> dict[str, dict[str, float | None]]:
         """Decision parity is counted over the last 24 h, not by day."""
         names = ("decision_parity", "action_parity")
-        return {name: {k: a.metrics.get(k) for k in names} for name, a in self.brain.v.assessed.items()}
+        v = self.brain.v
+        every = parities(v.gauges_of(name).compared(v.m.strategies[name]) for name in v.assessed)
+        return {ALL: every} | {name: {k: a.metrics.get(k) for k in names} for name, a in v.assessed.items()}
 
     def revise(self, day: str, now: int) -> tuple[dict[str, Any], bool]:
         """The day's report with its right revision, and whether it is a new one."""
@@ -95,6 +109,7 @@ class Reporter:
                 AuditDraft(ts_ns=now, event="report.written", actor="parityd", data={"day": day, "revision": report["revision"]})
             )
             self.unwritten.append((day, body, html))
+            self.last_day = max(day, self.last_day or day)
         return report
 
     def html(self, report: dict[str, Any]) -> bytes | None:

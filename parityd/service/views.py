@@ -11,11 +11,13 @@ import numpy as np
 
 from parityd import __version__
 from parityd.core.instants import DAY_NS, day_start, day_text, rfc3339
+from parityd.core.records import BOOKS, NO_TS
 from parityd.core.report import day_report
 from parityd.core.rows import SHELF_NS, shelf_of
 from parityd.core.summary import classes
 from parityd.core.trade_view import values, view
 from parityd.core.window import settled_rows, settling
+from parityd.service.recent import Recent
 from parityd.service.workplace import App
 
 Content = dict[str, Any]
@@ -38,7 +40,8 @@ class DeskView:
         self.degraded: tuple[str, ...] = ()
         self.change = asyncio.Event()
         self.refused: dict[str, int] = {}
-        self.ask: Callable[[Callable[[], Any]], Any] | None = None  # the worker, where one runs; blocks
+        self.ask: Callable[..., Any] | None = None  # the worker, where one runs: (job, seconds); blocks
+        self.recent = Recent(app.brain, app.boottime)
         self._made: tuple[str, int, Content] | None = None
 
     def now(self) -> int:
@@ -73,7 +76,8 @@ class DeskView:
             "version": __version__, "instance": self.app.instance, "started_at": rfc3339(self.started_ns),
             "uptime_seconds": max(0.0, (self.app.now() - self.started_ns) / 1e9), "advisory": not self.app.settings.auto_disable_on_drift,
             "ready": not self.reasons, "not_ready": list(self.reasons),
-            "last_check": rfc3339(v.checked_ns) if v.checked_ns else None, "lag": dict(self.lag), "backlog": dict(self.backlog),
+            "last_check": rfc3339(v.checked_ns) if v.checked_ns else None, "judged_at": rfc3339(b.now()), "last_report": b.reporter.last_day,
+            "watermarks": self._watermarks(), "lag": dict(self.lag), "backlog": dict(self.backlog),
             "free_bytes": getattr(self, "free", None), "degraded": list(self.degraded), "withheld": list(self.app.publisher.reasons),
             "sequence": self.app.publisher.sequence, "decision_sequence": self.app.publisher.decision_sequence,
             "halts": [{"name": h.reason, "strategy": h.scope, "since": rfc3339(h.since_ns)} for h in operators.halts],
@@ -85,6 +89,16 @@ class DeskView:
             "last_actions": [{"ts": rfc3339(x.ts), "strategy": x.strategy, "from": x.before, "to": x.after, "reason": x.reason} for x in reversed(v.changes[-50:])],
             "refused": dict(self.refused),
         }  # fmt: skip
+
+    def _watermarks(self) -> dict[str, str | None]:
+        """By book: the newest that any strategy has reached."""
+        memories = [s.memory for s in list(self.app.brain.v.m.strategies.values())]
+        newest = {book: max((m.pulses[book].watermark for m in memories), default=NO_TS) for book in BOOKS}
+        return {book: None if t == NO_TS else rfc3339(t) for book, t in newest.items()}
+
+    def series(self, name: str) -> Content:
+        """What the charts of a strategy's page show. Blocks for a moment."""
+        return self.recent.of(name, self.ask)
 
     def strategy(self, name: str) -> Content | None:
         entry = self.action()["strategies"].get(name)
@@ -163,7 +177,10 @@ class DeskView:
         if self.ask is None or not any(first <= k <= last for s in list(b.v.m.strategies.values()) for k in list(s.books.summaries)):
             return None
         if self._made is None or self._made[0] != day or boot - self._made[1] > KEPT_NS:
-            self._made = (day, boot, self.ask(lambda: b.reporter.make(day, b.now(), revision=0)))
+            made = self.ask(lambda: _caught(lambda: b.reporter.make(day, b.now(), revision=0)))
+            if isinstance(made, Exception):
+                raise made
+            self._made = (day, boot, made)
         return self._made[2]
 
     def report_html(self, day: str) -> bytes | None:
@@ -179,6 +196,14 @@ class DeskView:
                 yield {"type": "change"}
             except TimeoutError:
                 yield {"type": "heartbeat"}
+
+
+def _caught(job: Callable[[], Any]) -> Any:
+    """What a job gives, or the exception it raised: a reader's question must not take the worker down."""
+    try:
+        return job()
+    except Exception as e:  # noqa: BLE001  raised again where it was asked
+        return e
 
 
 def _encode(number: int, name: str, key: tuple[int, int]) -> str:

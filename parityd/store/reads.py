@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from parityd.core.chain import GENESIS
 from parityd.core.columns import Bounds, DecisionColumns, FillColumns, fill_columns
 from parityd.core.hashing import U64
-from parityd.core.records import BACKTEST, Fill, Line
+from parityd.core.records import BACKTEST, NO_TS, Fill, Line
 from parityd.core.rows import Rows, Shelf
 from parityd.core.summary import ShelfSummary
 from parityd.store import blobs, connect, segments
@@ -107,6 +107,17 @@ class Reads:
     def files(self, after: int = 0, limit: int = -1) -> list[FileEntry]:
         """Entries in order of ingest, those with `order` > `after`."""
         return [_entry(row) for row in self._all(_FILES + " WHERE id > ? ORDER BY id LIMIT ?", after, limit)]
+
+    def refusals_of(self, first_ns: int, last_ns: int) -> dict[str, dict[str, int]]:
+        """By book and code: refused records of files with records in [first, last], and files refused whole that came then."""
+        sql = """SELECT book, refused FROM file WHERE refused != '{}' AND
+            ((first_ts != ?1 AND first_ts <= ?3 AND last_ts >= ?2) OR (first_ts = ?1 AND ingested_ns BETWEEN ?2 AND ?3))"""
+        out: dict[str, dict[str, int]] = {}
+        for book, refused in self._all(sql, NO_TS, first_ns, last_ns):
+            for code, n in json.loads(refused).items():
+                of = out.setdefault(book, {})
+                of[code] = of.get(code, 0) + n
+        return out
 
     def identities(self, after: int = 0) -> Iterator[tuple[U64, U64]]:
         """(keys, contents) of the records of each file with `order` > `after`, in order."""

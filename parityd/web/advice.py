@@ -149,6 +149,14 @@ ACTIONS: dict[str, str] = {
 }
 
 
+def first(reason: str) -> str:
+    """What to do, by the first code that a reason names; "" where it names none."""
+    if reason.upper().startswith("HALT") or " HALT" in reason:
+        return "Settle what it was touched for, then remove its file from `overrides/`."
+    words = reason.replace(":", " ").replace(";", " ").replace(",", " ").split()
+    return next((ADVICE[word].do for word in words if word in ADVICE), "")
+
+
 def of(code: str) -> Advice:
     """The text of a finding's code."""
     return ADVICE.get(code, _UNKNOWN)

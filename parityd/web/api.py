@@ -210,7 +210,8 @@ class Web:
         def page() -> bytes:
             from parityd.web import pages
 
-            return pages.strategy_page(seen, name, found, self.desk.trades(name, None, pages.MOST_TRADES, None))
+            drawn = {**found, "series": self.desk.series(name)}
+            return pages.strategy_page(seen, name, drawn, self.desk.trades(name, None, pages.MOST_TRADES, None))
 
         return _html(await self._shared(f"/strategies/{name}{_issue(seen)}", page))
 

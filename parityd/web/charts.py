@@ -95,12 +95,17 @@ class _Plane:
             rows.append(f'<text x="{LEFT - 6:.0f}" y="{y + 4:.1f}" text-anchor="end">{_short(v)}</text>')
         return "".join(rows)
 
+    def units(self, y: str, x: str) -> str:
+        """What the axes count: above the first, at the end of the second."""
+        above = f'<text class="unit" x="{LEFT - 6:.0f}" y="{TOP - 10:.0f}" text-anchor="end">{escape(y)}</text>' if y else ""
+        return above + f'<text class="unit" x="{W - RIGHT:.0f}" y="{H - 8:.0f}" text-anchor="end">{escape(x)}</text>'
+
     def days(self) -> str:
         """Labels of the time axis: UTC midnights, or round hours where it spans less than two days."""
         size, cut = (DAY_NS, slice(5, 10)) if self.x1 - self.x0 >= 2 * DAY_NS else (DAY_NS // 24, slice(11, 16))
         step = size * next(k for k in (1, 2, 3, 4, 6, 12, 24, 48, 10**6) if (self.x1 - self.x0) / (size * k) <= 6.5)
         first = -int(-self.x0 // step) * step
-        at = [t for t in range(first, int(self.x1) + 1, step) if LEFT + 16 <= self.x(t) <= W - 20] or [int(self.x0)]
+        at = [t for t in range(first, int(self.x1) + 1, step) if LEFT + 16 <= self.x(t) <= W - RIGHT - 46] or [int(self.x0)]
         return "".join(f'<text x="{self.x(t):.1f}" y="{H - 8:.0f}" text-anchor="middle">{rfc3339(t)[cut]}</text>' for t in at)
 
 
@@ -137,12 +142,12 @@ def _path(plane: _Plane, line: list[Point]) -> str:
 def _legend(drawn: Sequence[Line]) -> str:
     if len(drawn) < 2:
         return ""
-    x, rows = LEFT + 6, []
+    x, rows = LEFT + 8, []
     for line in drawn:
         rows.append(
             f'<path class="key {line.style}" d="M{x:.0f} {TOP - 14:.0f}h14"/><text x="{x + 18:.0f}" y="{TOP - 10:.0f}">{escape(line.name)}</text>'
         )
-        x += 30 + 7.4 * len(line.name)
+        x += 32 + 7.4 * len(line.name)
     return "".join(rows)
 
 
@@ -155,7 +160,7 @@ def lines(title: str, drawn: Sequence[Line], limits: Sequence[Limit] = (), unit:
     ys = [y for d in drawn for _, y in d.points if y is not None]
     near = [b.value for b in limits if b.value <= max(ys) * 1.6 or b is limits[0]]
     plane = _Plane(xs, ys + near)
-    body = plane.grid() + plane.days()
+    body = plane.grid() + plane.days() + plane.units(unit, "UTC")
     for b in limits:
         if b.value in near:
             y = plane.y(b.value)
@@ -222,12 +227,12 @@ def histogram(title: str, series: Any) -> Markup:
         return nothing()
     heights = [c or 0.0 for c in counts]
     plane = _Plane(known, heights)
-    body = plane.grid()
+    body = plane.grid() + plane.units("trades", "bps")
     for a, b, n in zip(known, known[1:], heights, strict=False):
         if n:
             body += f'<rect class="bin" x="{plane.x(a):.1f}" y="{plane.y(n):.1f}" width="{max(plane.x(b) - plane.x(a) - 1, 0.6):.1f}" height="{plane.y(0) - plane.y(n):.1f}"/>'
     for v in ticks(known[0], known[-1], 6):
-        body += f'<text x="{plane.x(v):.1f}" y="{H - 8:.0f}" text-anchor="middle">{_short(v)}</text>'
+        body += "" if plane.x(v) > W - RIGHT - 40 else f'<text x="{plane.x(v):.1f}" y="{H - 8:.0f}" text-anchor="middle">{_short(v)}</text>'
     if known[0] < 0 < known[-1]:
         body += f'<path class="axis" d="M{plane.x(0):.1f} {TOP:.0f}V{H - BOTTOM:.0f}"/>'
     peak = heights.index(max(heights))
@@ -236,6 +241,23 @@ def histogram(title: str, series: Any) -> Markup:
         f"{sum(heights):.0f} trades from {plain(known[0])} to {plain(known[-1])} bps, most between {plain(known[peak])} and {plain(known[peak + 1])}",
         body,
     )
+
+
+def columns(title: str, rows: Sequence[tuple[float, float | None]], unit: str, x_unit: str, upto: int) -> Markup:
+    """Upright bars at the whole numbers 0..upto - 1, positive = cost."""
+    known = [(int(x), v) for x, v in rows if v is not None and 0 <= x < upto]
+    if not known:
+        return nothing()
+    plane = _Plane([0.0, float(upto)], [v for _, v in known])
+    body = plane.grid() + plane.units(unit, x_unit)
+    for x, v in known:
+        top, bottom = plane.y(max(v, 0.0)), plane.y(min(v, 0.0))
+        left, width = plane.x(x) + 1.5, plane.x(1) - plane.x(0) - 3
+        body += f'<rect class="{"cost" if v > 0 else "gain"}" x="{left:.1f}" y="{top:.1f}" width="{width:.1f}" height="{max(bottom - top, 0.8):.1f}"/>'
+    for x in range(0, upto, max(1, upto // 8)):
+        if plane.x(x) < W - RIGHT - 70:
+            body += f'<text x="{plane.x(x + 0.5):.1f}" y="{H - 8:.0f}" text-anchor="middle">{x}</text>'
+    return _svg(title, "; ".join(f"{x}: {signed(v, 2)}" for x, v in known) + f" {unit}", body)
 
 
 def bars(title: str, rows: Sequence[tuple[str, float | None]], unit: str = "bps") -> Markup:

@@ -1,19 +1,20 @@
 """What the web asks of the daemon: one protocol, plain content in, nothing back.
 
 1. The web reads and never writes: every call answers with content that the caller may keep and that nobody changes afterwards.
-2. `now`, `not_ready`, `action`, `override`, `status` and `strategy` answer at once from memory and are called on the loop alone; `trades`
-   and the reports may block and are called in threads, several at a time.
+2. `now`, `not_ready`, `action`, `override`, `status` and `strategy` answer at once from memory and are called on the loop alone; `trades`,
+   `series` and the reports may block and are called in threads, several at a time.
 3. A key that is absent or None was not measured and is shown as such; nothing is computed here from other keys.
 4. Times are ns since 1970 (`now`) or RFC 3339 text (in content); a series point may carry either, or epoch seconds.
 
-Content of `status()`, each key optional: `version instance started_at uptime_seconds advisory last_check last_report` (times as text),
+Content of `status()`, each key optional: `version instance started_at uptime_seconds advisory last_check last_report` (times as text), `judged_at` (judgement's own clock,
+where it is another),
 `lag` and `backlog` (`{book: seconds}`, `{book: files}`), `watermarks` (`{book: time}`), `free_bytes`, `degraded` (list of sentences),
 `halts` (list of `{name, strategy, since}`), `commands` (list of `{strategy, command, operator, reason, expires_at, size_multiplier}`),
 `last_actions` (list, newest first, of `{ts, strategy, from, to, reason}`), `refused` (`{code: n}`).
 
 An entry of `action()` names the commands in force on it in `overrides` (a list), or in `override` (one or null); so does `default`.
 
-Content of `strategy(name)`: its entry of `action()` plus `series`, a dict of the chart series that `charts.py` names.
+Content of `strategy(name)`: its entry of `action()`.
 
 A trade, here and in reports, each key optional: `trade_id strategy symbol side state matched_by ts day ambiguous currency
 backtest_quantity backtest_price backtest_fee live_quantity live_price live_fee price_diff_bps total_pnl_diff total_pnl_diff_bps
@@ -50,7 +51,11 @@ class Desk(Protocol):
         ...
 
     def strategy(self, name: str) -> Content | None:
-        """One strategy's entry with its recent series; None where there is no such strategy."""
+        """One strategy's entry; None where there is no such strategy."""
+        ...
+
+    def series(self, name: str) -> Content:
+        """A strategy's chart series of the last days, as `charts` names them; {} while there are none. Blocks for a moment."""
         ...
 
     def trades(self, strategy: str | None, day: str | None, limit: int, cursor: str | None) -> tuple[list[Content], str | None]:

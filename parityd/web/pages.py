@@ -70,27 +70,41 @@ def _frame(seen: Seen) -> dict[str, Any]:
 def status_page(seen: Seen, *, everything: bool = False) -> bytes:
     """All strategies at a glance."""
     now, not_ready, action, override, status = seen
+    judged = _judged(seen)
     entries = [(str(n), mapped(e)) for n, e in mapped(action.get("strategies")).items() if n != "*"]
     entries.sort(key=lambda p: (-severity(p[1].get("action")), -len(listed(p[1].get("findings"))), p[0].casefold()))
     shown = entries if everything else entries[:MOST_ROWS]
     return _write(
         "status.html",
         **_frame(seen),
-        head=_head(action, override, now),
+        head=_head(action, override, now, _since(entries, override, judged)),
         not_ready=[text(r) for r in not_ready],
         degraded=[text(d) for d in status.get("degraded") or ()],
         halts=[_halt(h) for h in listed(status.get("halts"))],
         tally=_tally(entries),
-        rows=[_row(n, e, mapped(mapped(override.get("strategies")).get(n)), now) for n, e in shown],
+        rows=[_row(n, e, mapped(mapped(override.get("strategies")).get(n)), judged) for n, e in shown],
         more=len(entries) - len(shown),
         actions=[_change(c) for c in listed(status.get("last_actions"))[:12]],
         commands=sections.commands(listed(status.get("commands")), now),
-        books=_books(status, now),
+        books=_books(status, judged),
         service=_service(status, override, now),
     )
 
 
-def _head(action: Content, override: Content, now: int) -> dict[str, Any]:
+def _judged(seen: Seen) -> int:
+    """The time by which trades are judged; the wall's, but on a replay's clock."""
+    return to_ns(seen.status.get("judged_at")) or seen.now
+
+
+def _since(entries: list[tuple[str, Mapping[str, Any]]], override: Content, judged: int) -> str:
+    """Since when what is in force at the top stands: of the strategies that it stands for, the longest."""
+    if severity(override.get("action")) == 0:
+        return ""
+    found = [ns for _, e in entries if e.get("action") == override.get("action") and (ns := to_ns(e.get("since"))) is not None]
+    return f"since {instant(min(found))[5:16]} UTC, {span((judged - min(found)) / 1e9)}" if found else ""
+
+
+def _head(action: Content, override: Content, now: int, since: str = "") -> dict[str, Any]:
     stands = override or action
     size = severity(stands.get("action")) if stands.get("action") else 4
     remaining = left(now, stands.get("expires_at"))
@@ -101,6 +115,8 @@ def _head(action: Content, override: Content, now: int) -> dict[str, Any]:
         "size": size,
         "reason": text(stands.get("reason")) if stands else "No override has been published yet: engines stay stopped.",
         "does": advice.ACTIONS.get(str(stands.get("action")), ""),
+        "do": advice.first(str(stands.get("reason") or "")) if size else "",
+        "since": since,
         "left": None if remaining is None else round(remaining),
         "left_text": "EXPIRED" if expired else DASH if remaining is None else f"for {span(remaining)}",
         "enabled": words,
@@ -137,7 +153,7 @@ def _row(name: str, entry: Mapping[str, Any], published: Mapping[str, Any], now:
         "drift": share(drift[most], 0) if most else DASH,
         "drift_meter": charts.meter(drift[most], (0.5, 0.8, 1.0), f"of the limit ({most})") if most else "",
         "chips": _chips(entry),
-        "note": _note(entry, published),
+        "note": _note(name, entry, published),
     }
 
 
@@ -149,9 +165,14 @@ def _chips(entry: Mapping[str, Any]) -> list[dict[str, str]]:
     return commands + found[:8]
 
 
-def _note(entry: Mapping[str, Any], published: Mapping[str, Any]) -> str:
+def _own(reason: str, name: str) -> str:
+    """A reason without the name of the strategy beside which it stands."""
+    return reason.removeprefix(f"{name}: ")
+
+
+def _note(name: str, entry: Mapping[str, Any], published: Mapping[str, Any]) -> str:
     if severity(entry.get("action")) > 0:
-        return text(published.get("reason") or entry.get("reason") or "", 160).replace(DASH, "")
+        return _own(text(published.get("reason") or entry.get("reason") or "", 160), name).replace(DASH, "")
     if entry.get("evidence") == "insufficient":
         return "not enough settled trades to judge"
     return str(entry.get("grade") or "").lower()
@@ -160,7 +181,7 @@ def _note(entry: Mapping[str, Any], published: Mapping[str, Any]) -> str:
 def _change(c: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "ts": instant(c.get("ts")), "strategy": text(c.get("strategy"), 70), "was": text(c.get("from")), "now": text(c.get("to")),
-        "size": severity(c.get("to")), "reason": text(c.get("reason")),
+        "size": severity(c.get("to")), "reason": _own(text(c.get("reason")), str(c.get("strategy"))),
     }  # fmt: skip
 
 
@@ -195,6 +216,7 @@ def _service(status: Mapping[str, Any], override: Content, now: int) -> list[tup
 def strategy_page(seen: Seen, name: str, found: Content, trades: tuple[list[Content], str | None]) -> bytes:
     """One strategy: `found` is what the desk says of it, `trades` its newest ones and whether there are more."""
     now, published = seen.now, mapped(mapped(seen.override.get("strategies")).get(name))
+    judged = _judged(seen)
     entry = {
         **{k: v for k, v in published.items() if k in ("reason", "size_multiplier")},
         **{k: v for k, v in found.items() if v is not None},
@@ -202,11 +224,14 @@ def strategy_page(seen: Seen, name: str, found: Content, trades: tuple[list[Cont
     rows, following = trades
     more = f"The newest {len(rows)}; all of them: /api/v1/trades?strategy={quote(name, safe='')}" if following else ""
     drawn = sections.series_charts(found.get("series"), entry)
+    if mapped(entry.get("attribution")):
+        title, picture = sections.waterfall(entry)
+        drawn.append((f"{title}, of the window", picture))
     return _write(
         "strategy.html",
         **_frame(seen),
         name=name,
-        head=sections.action_head(entry, now),
+        head=sections.action_head(entry, judged),
         commands=sections.commands(commands_of(entry), now),
         findings=sections.findings(entry),
         quiet="None: every measure that could be taken is within its band."

@@ -13,6 +13,7 @@ from parityd.web import advice, charts
 from parityd.web.views import (
     DASH,
     LEVELS,
+    exact,
     instant,
     level_class,
     listed,
@@ -61,8 +62,11 @@ def findings(entry: Mapping[str, Any]) -> list[dict[str, Any]]:
     for f in ordered:
         said, code, style = advice.of(text(f.get("code"))), text(f.get("code")), level_class(f.get("level"))
         value, threshold = number(f.get("value")), number(f.get("threshold"))
+        detail = text(f.get("detail")).removeprefix(f"{code} ") if f.get("detail") else ""
         figures = (
-            "" if value is None else plain(value, 3 if abs(value) < 1 else 1) + ("" if threshold is None else f" against {threshold:g}")
+            ""
+            if value is None or detail
+            else plain(value, 3 if abs(value) < 1 else 1) + ("" if threshold is None else f" against {threshold:g}")
         )
         rows.append(
             {
@@ -71,7 +75,7 @@ def findings(entry: Mapping[str, Any]) -> list[dict[str, Any]]:
                 "style": style.replace("l", "t"),
                 "shape": _SHAPES[int(style[1])],
                 "figures": figures,
-                "detail": text(f.get("detail")) if f.get("detail") else "",
+                "detail": detail,
                 **said._asdict(),
             }
         )
@@ -110,31 +114,68 @@ def _with(value: Any, unit: str, *, sign: bool = False) -> str:
 def series_charts(series: Any, entry: Mapping[str, Any]) -> list[Chart]:
     """Every chart whose series is at hand."""
     s, drawn = mapped(series), []
+    money = unit_of(entry)
+    if s.get("failed"):
+        drawn.append(("Charts", charts.nothing(f"They could not be made: {text(s['failed'])}")))
     bands = [
         charts.Limit(v, f"l{i + 1}", n) for i, (v, n) in enumerate(zip(limits(entry), ("warning", "critical", "emergency"), strict=True))
     ]
     if s.get("tracking_error"):
         line = charts.Line("tracking error", "c2", charts.points(s["tracking_error"]))
-        drawn.append(("Tracking error against its bands, bps", charts.lines("Tracking error against its bands", [line], bands, "bps")))
+        drawn.append(
+            ("Tracking error of each hour against its bands, bps", charts.lines("Tracking error against its bands", [line], bands, "bps"))
+        )
     if s.get("pnl"):
         books = [charts.Line(n, c, charts.points(s["pnl"], n)) for n, c in (("backtest", "c1"), ("allowed", "c3"), ("live", "c2"))]
         if books[0].points and books[0].points == books[1].points:
             books.pop(1)
-        drawn.append(("Cumulative P&L of the books, gap shaded", charts.lines("Cumulative P&L of the books", books, shade=True)))
+        title = f"Cumulative P&L of the books, gap shaded{f', {money}' if money else ''}"
+        drawn.append((title, charts.lines("Cumulative P&L of the books", books, unit=money, shade=True)))
     if s.get("price_diff"):
-        drawn.append(("Price differences, trades by bps", charts.histogram("Distribution of price differences", s["price_diff"])))
+        drawn.append(("Price differences, number of trades by bps", charts.histogram("Distribution of price differences", s["price_diff"])))
     if s.get("drift"):
         drawn.append(("Drift evidence, share of its limit", _drift(s["drift"])))
     if s.get("correlation"):
         two = [
             charts.Line(n.replace("_", " "), c, charts.points(s["correlation"], n)) for n, c in (("correlation", "c2"), ("hit_rate", "c3"))
         ]
-        drawn.append(("Correlation and hit rate", charts.lines("Correlation and hit rate", two)))
-    for key, label, name in (("costs_by_hour", "hour", "hour (UTC)"), ("costs_by_symbol", "symbol", "symbol")):
-        rows = [(str(r.get(label, DASH)), number(r.get("total_bps"))) for r in listed(s.get(key))][:24]
-        if rows:
-            drawn.append((f"Cost by {name}, bps", charts.bars(f"Cost by {name}", rows)))
+        drawn.append(("Correlation and hit rate of the books' returns, trailing", charts.lines("Correlation and hit rate", two)))
+    hours = [(number(r.get("hour")) or 0.0, number(r.get("total_bps"))) for r in listed(s.get("costs_by_hour"))]
+    if hours:
+        drawn.append(("Cost by hour (UTC), bps", charts.columns("Cost by hour", hours, "bps", "hour (UTC)", 24)))
+    symbols = [(str(r.get("symbol", DASH)), number(r.get("total_bps"))) for r in listed(s.get("costs_by_symbol"))][:24]
+    if symbols:
+        drawn.append(("Cost by symbol, bps", charts.bars("Cost by symbol", symbols)))
     return drawn
+
+
+def waterfall(entry: Mapping[str, Any]) -> tuple[str, Markup]:
+    """From the backtest's P&L to live's, in money where there is one currency, else in bps."""
+    attribution = mapped(entry.get("attribution"))
+    money = mapped(attribution.get("currency"))
+    total = number(money.get("total_pnl_diff"))
+    unit, source, suffix = ("money", money, "") if total is not None else ("bps", attribution, "_bps")
+    total = total if total is not None else number(attribution.get("total_pnl_diff_bps"))
+    if total is None:
+        return "From backtest to live", charts.nothing("No attribution: nothing was traded, or the currencies cannot be added.")
+    costs = [(name, number(source.get(key + suffix))) for key, name in COMPONENTS]
+    rest = total - sum(v for _, v in costs if v is not None)
+    steps = [(name, None if v is None else -v) for name, v in costs]
+    if abs(rest) > 1e-9 * max(1.0, abs(total), *(abs(v) for _, v in costs if v is not None)):
+        steps.append(("rest", -rest))
+    pnl = mapped(attribution.get("pnl")) if unit == "money" else {}
+    live, back = number(pnl.get("live")), number(pnl.get("backtest"))
+    start = back if live is not None and back is not None else 0.0
+    names = ("backtest", "live") if live is not None and back is not None else ("backtest = 0", "live")
+    told = text(attribution["in"], 12) if unit == "money" and attribution.get("in") else unit
+    picture = charts.waterfall("From the backtest's P&L to live's", (names[0], start), steps, (names[1], start - total), told)
+    return f"From backtest to live, {told}", picture
+
+
+def unit_of(entry: Mapping[str, Any]) -> str:
+    """The currency of an entry's money."""
+    found = mapped(entry.get("attribution")).get("in")
+    return text(found, 12) if found else ""
 
 
 def _drift(series: Any) -> Markup:
@@ -144,46 +185,63 @@ def _drift(series: Any) -> Markup:
     return charts.lines("Drift evidence as a share of its limit", drawn, [charts.Limit(1.0, "l3", "alarm")])
 
 
+_CENT = 0.005
 TRADE_COLUMNS = (
-    ("Time, UTC", False), ("Trade", False), ("Symbol", False), ("Side", False), ("State", False), ("Backtest", True), ("Live", True),
-    ("Diff, bps", True), ("Cost", True), ("Largest parts", False),
+    ("Time, UTC", False), ("Trade", False), ("Side", False), ("Backtest", True), ("Live", True), ("Diff, bps", True), ("Cost", True),
+    ("Where it went, and what is known of it", False),
 )  # fmt: skip
+Cell = str | tuple[str, str]
+"""What a table's cell says, and a smaller line below it."""
 
 
 def trades(rows: Any, caption: str, *, most: int = 50, empty: str = "None.", more: str = "") -> Table:
-    """Trades as a table, each with the components that weigh most."""
+    """Trades as a table, each with its components and everything else that is known."""
     shown = listed(rows)[:most]
     return Table(caption, TRADE_COLUMNS, [_trade(t) for t in shown], empty, more)
 
 
-def _trade(t: Mapping[str, Any]) -> tuple[Any, ...]:
+def _trade(t: Mapping[str, Any]) -> tuple[Cell, ...]:
     money = t.get("total_pnl_diff")
     how = f" by {t['matched_by']}" if t.get("matched_by") else ""
-    state = text(t.get("state")) + how + (", ambiguous" if t.get("ambiguous") else "")
-    cost = signed(money, 2) + (f" {text(t['currency'], 12)}" if t.get("currency") and number(money) is not None else "")
+    marks = "".join(f", {word}" for word in ("ambiguous", "suspect") if t.get(word))
+    unit = text(t["currency"], 12) if t.get("currency") and number(money) is not None else ""
     return (
         instant(t.get("ts")),
-        text(t.get("trade_id"), 40),
-        text(t.get("symbol"), 40),
-        text(t.get("side"), 8),
-        state,
+        (text(t.get("trade_id"), 40), text(t.get("state")) + how + marks),
+        (text(t.get("side"), 8), text(t.get("symbol"), 40)),
         _side(t, "backtest"),
         _side(t, "live"),
         signed(t.get("price_diff_bps"), 2),
-        cost,
-        _parts(mapped(t.get("components"))),
+        (signed(money, 2), unit),
+        (_parts(mapped(t.get("components"))), _known(t)),
     )
 
 
-def _side(t: Mapping[str, Any], book: str) -> str:
+def _side(t: Mapping[str, Any], book: str) -> Cell:
     quantity, price = number(t.get(f"{book}_quantity")), number(t.get(f"{book}_price"))
-    return DASH if quantity is None or price is None else f"{quantity:g} @ {price:.10g}"
+    return DASH if quantity is None or price is None else (exact(price), f"× {exact(quantity)}")
 
 
 def _parts(components: Mapping[str, Any]) -> str:
-    known = [(name, v) for key, name in COMPONENTS if (v := number(components.get(key))) is not None and v]
+    known = [(name, v) for key, name in COMPONENTS if (v := number(components.get(key))) is not None and abs(v) >= _CENT]
     known.sort(key=lambda p: -abs(p[1]))
-    return ", ".join(f"{name} {signed(v, 2)}" for name, v in known[:3]) or DASH
+    return ", ".join(f"{name} {signed(v, 2)}" for name, v in known) or DASH
+
+
+def _known(t: Mapping[str, Any]) -> str:
+    """The rest of what a trade's record says, in words; what is not known is not there."""
+    said = []
+    fees = [number(t.get(f"{book}_fee")) for book in ("backtest", "live")]
+    if any(fees):
+        said.append("fees " + " → ".join(plain(f, 2) for f in fees if f is not None))
+    references = (("backtest's mark", "backtest_mark"), ("live mark", "live_mark"), ("arrival", "arrival_price"), ("touch", "arrival_touch"), ("end", "mark"))  # fmt: skip
+    said += [f"{name} {exact(v)}" for name, key in references if (v := number(t.get(key))) is not None]
+    said += [f"{name} {signed(v)} ms" for name, key in (("timing", "timing_diff_ms"),) if (v := number(t.get(key))) is not None]
+    said += [f"latency {plain(v)} ms" for v in (number(t.get("latency_ms")),) if v is not None]
+    said += [f"{whole(n)} fills" for n in (number(t.get("fills")),) if n is not None and n > 1]
+    said += [f"{whole(n)} fees unpriced" for n in (number(t.get("unpriced_fees")),) if n]
+    said += [f"allowed × {plain(n, 2)}" for n in (number(t.get("allowed")),) if n is not None and n != 1]
+    return "; ".join(said)
 
 
 def commands(found: Sequence[Mapping[str, Any]], now: int) -> list[dict[str, Any]]:

@@ -52,6 +52,12 @@ def whole(value: Any) -> str:
     return plain(value, 0)
 
 
+def exact(value: Any) -> str:
+    """A price or a quantity as it is, to ten digits: `3,750,000`, `1.0985`."""
+    found = number(value)
+    return DASH if found is None else f"{found:,.10g}".replace("-", MINUS)
+
+
 def share(value: Any, digits: int = 1) -> str:
     """0.123 as `12.3 %`."""
     found = number(value)

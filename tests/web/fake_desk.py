@@ -38,7 +38,7 @@ def series(rng, error, start=T0, hours=72):
         "price_diff": {"edges_bps": [(i - 12) * 5.0 for i in range(31)], "counts": counts, "outliers": [{"trade_id": "t-77", "symbol": "ACME/USD", "value_bps": 231.4}]},
         "drift": drift,
         "correlation": [{"ts": ts, "correlation": 0.93 + rng.gauss(0, 0.02), "hit_rate": 0.88 + rng.gauss(0, 0.02)} for ts in stamps],
-        "costs_by_hour": [{"hour": f"{h:02d}", "total_bps": rng.gauss(error / 10, 5)} for h in range(0, 24, 2)],
+        "costs_by_hour": [{"hour": h, "total_bps": rng.gauss(error / 10, 5)} for h in range(0, 24, 2)],
         "costs_by_symbol": [{"symbol": s, "total_bps": rng.gauss(error / 10, 5)} for s in ("ACME/USD", "BTC/USD", "ETH/USD")],
         "best_trades": trades(rng, 3),
         "missed": [{"ts": T0 - HOUR, "trade_id": "m-1", "symbol": "BTC/USD", "side": "buy", "state": "missed", "backtest_quantity": 1.0,
@@ -83,7 +83,7 @@ def report_of(strategies, rng, day="2026-11-19"):
         total = sum(v for v in COSTS.values() if v is not None)
         found[name] = {
             **e, "series": series(rng, e["metrics"]["tracking_error_bps"]), "worst_trades": trades(rng, 10),
-            "attribution": {**{k + "_bps": v for k, v in COSTS.items()}, "total_pnl_diff_bps": total, "action_impact_bps": 0.0, "currency": {**COSTS, "total_pnl_diff": total, "action_impact": 0.0}},
+            "attribution": {**{k + "_bps": v for k, v in COSTS.items()}, "total_pnl_diff_bps": total, "action_impact_bps": 0.0, "currency": {**COSTS, "total_pnl_diff": total, "action_impact": 0.0}, "pnl": {"backtest": 812.5, "live": 812.5 - total}},
             "coverage": {"data_impact": 0.9, "timing_impact": 0.9, "slippage_impact": 1.0, "market_impact": 0.9, "fee_impact": 1.0}, "matched_by": {"id": 238, "decision": 2, "fill": 0},
             "markouts": {"maker": {"1m": 0.8, "5m": 1.2, "30m": None}, "taker": {"1m": -0.5, "5m": -0.9, "30m": -2.0}}, "unpriced_fees": {"BNB": 2}, "unmarked": 0, "mark_age": 31.0,
             "performance": {"win_rate": 0.54, "average_profit": 12.4, "profit_factor": 1.31, "sharpe": 1.8, "maximum_drawdown": -310.0, "fill_rate": 0.991, "fee_efficiency": None},
@@ -143,7 +143,10 @@ class FakeDesk:
 
     def strategy(self, name):
         found = self.strategies.get(name)
-        return None if found is None else {**found, "series": series(random.Random(name), found["metrics"]["tracking_error_bps"])}
+        return None if found is None else dict(found)
+
+    def series(self, name):
+        return series(random.Random(name), self.strategies[name]["metrics"]["tracking_error_bps"])
 
     def trades(self, strategy, day, limit, cursor):
         if self.failure:

@@ -139,9 +139,9 @@ def test_it_stays_under_500_kb_and_two_seconds_and_says_what_it_left_out(count):
     report = report_of({f"strategy-{i:04d}": entry("CONTINUE" if i else "EMERGENCY_STOP", rng) for i in range(min(count, 100))}, rng)
     base = list(report["strategies"].items())
     report["strategies"] = {**dict(base), **{f"more-{i:04d}": base[-1][1] for i in range(count - len(base))}}
-    start = time.perf_counter()
+    start = time.process_time()  # of this process alone: the machine may be busy
     page = page_of(report)
-    assert time.perf_counter() - start < 2.0
+    assert time.process_time() - start < 2.0
     assert len(page.encode()) < 500_000
     assert page.index('id="s0">strategy-0000') > 0 and "To keep this page small" in page
 
