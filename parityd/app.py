@@ -75,8 +75,7 @@ def built(
         data_dir = settings.data_dir
         demand(settings)
         folders(data_dir)
-        if not locked:
-            stack.enter_context(DirectoryLock(data_dir, command))
+        lock = None if locked else stack.enter_context(DirectoryLock(data_dir, command))
         known_past = _any_past(data_dir, settings.store_path())
         store, broken = _store(settings, wall())
         stack.callback(store.close)
@@ -113,7 +112,8 @@ def built(
         brain.publisher = publisher
         brain.extra_events.append((brain.now(), "start", standing.first_start.encode()))
         publisher.told.append(lambda _before, told, head: brain.issued.append((head, told)))
-        app = App(settings, store, spool, brain, publisher, audit, wall, boottime, broken, publisher.terms.instance)
+        app = App(settings, store, spool, brain, publisher, audit, wall, boottime, broken, publisher.terms.instance, lock)
+        publisher.owned = app.owned
         if fresh or broken:
             kept = brain.commit_extras()
             if kept.failed:  # what was decided here must not be forgotten by the next start
@@ -167,9 +167,10 @@ def _publisher(
     publisher.go_on_from(last)
     if last is not None:  # the first turn notes it: what held until now, and whether it lapsed meanwhile
         brain.issued.append((_head(last), last.entries))
-    heard = max((s.live.acknowledged for s in brain.v.m.strategies.values()), default=0)
     publisher.sequence = max(int(str(saved.get("sequence", 0))), on_file[0], also[0])
-    publisher.decision_sequence = max(int(str(saved.get("decision_sequence", 0))), on_file[1], also[1], heard)
+    if last is not None:  # a copy put back is older than what was seen: above what can have been issued since
+        publisher.sequence += max(0, round(2 * (now() - last.issued_ns) / 1e9 / p.interval))
+    publisher.decision_sequence = max(int(str(saved.get("decision_sequence", 0))), on_file[1], also[1], brain.heard())
     if uncertain or (known_past and last is None):
         told = past_of_files(settings.data_dir)
         beyond = max(now() // 1_000_000, MARGIN)  # milliseconds since 1970: above whatever was counted up at one a publication

@@ -19,6 +19,8 @@ from parityd.settings import Settings
 from parityd.store.connect import copy, open_reader
 from parityd.store.reads import Reads
 
+OPERATORS_NS = 8_000_000_000
+
 
 def check(settings: Settings, at: int | None) -> dict[str, Any]:
     """Drain, evaluate as of `at`, publish once at the wall clock; the content of parity_action.json."""
@@ -45,12 +47,19 @@ def _bring(app: App, at: int | None) -> None:
 
 
 def _operators(app: App) -> None:
-    """HALT and commands found now are obeyed before the check is published."""
+    """HALT and commands found now are obeyed before the check is published. A file that may still be being written is waited for, and a HALT
+    that is gone is looked for once more: two successful looks a second apart lift it, as they would in the daemon.
+    """
     from parityd.service.operators import Watch
 
-    watch = Watch(app)
-    watch.look()
-    watch.settle()
+    watch, until = Watch(app), app.boottime() + OPERATORS_NS
+    while True:
+        watch.look()
+        while watch.queue and not any(done.failed or done.stuck for done in watch.settle()):
+            pass
+        if not (watch.left or watch.state.leaving) or app.boottime() > until:
+            return
+        time.sleep(0.25)
 
 
 def report(settings: Settings, day: str) -> dict[str, Any]:

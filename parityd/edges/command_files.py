@@ -5,7 +5,8 @@
 3. What may still be being written (unreadable as JSON, or without its signature, and only seconds old) is left for the next look.
 4. Letters come in order of their last change, then of name: who orders a stop and then a reset means it in that order.
 5. Finished files go to applied/ or, beside FILE.reason.json, to refused/; nothing is overwritten, and twice is once.
-6. A file that cannot be moved away is remembered, so that it is judged once and not every second.
+6. A file that cannot be moved away is remembered, so that it is judged once and not every second; what is dealt with, or waits to be, is not
+   read again, and one look reads so much at most: however many files lie there, the next stop is seen soon.
 """
 
 import errno
@@ -14,9 +15,9 @@ import heapq
 import json
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -38,6 +39,7 @@ from parityd.edges.signatures import sign
 
 FILE_BYTES = 1 << 20
 MOST = 1000
+LOOK_BYTES = 16 << 20
 SETTLE_NS = 2_000_000_000
 SIGNATURE_NS = 5_000_000_000
 MODE = 0o644
@@ -63,6 +65,17 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True):
     problem: Refused | None = None
 
 
+class _Place(NamedTuple):
+    """What tells one file from another without reading it."""
+
+    name: str
+    device: int
+    inode: int
+    mtime_ns: int
+    ctime_ns: int
+    size: int
+
+
 class Post(msgspec.Struct, frozen=True, kw_only=True):
     """One look: the letters in order, and the facts about the folder; `error` where it could not be read."""
 
@@ -76,6 +89,15 @@ def facts_of(found: os.stat_result) -> Facts:
     return Facts(uid=found.st_uid, gid=found.st_gid, mode=mode, links=found.st_nlink, mtime_ns=found.st_mtime_ns)
 
 
+def _place_of(entry: os.DirEntry[str]) -> _Place | None:
+    """None where it went meanwhile."""
+    try:
+        facts = entry.stat(follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+    return _Place(entry.name, facts.st_dev, facts.st_ino, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_size)
+
+
 def _is_command(name: str) -> bool:
     low = name.lower()
     return low.endswith(".json") and not low.startswith((".", "halt"))
@@ -87,23 +109,41 @@ class CommandFolder:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.stuck: set[str] = set()
+        self._keys: dict[_Place, str] = {}  # of what stood there at the last look
 
-    def read(self) -> Post:
-        """All command files that stand there now (the first MOST by name)."""
+    def read(self, held: Container[str] = ()) -> Post:
+        """The command files that stand there now (the first MOST by name, and as far as LOOK_BYTES go); `held`: keys that are known already."""
         try:
             fd = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as e:
             return Post(error=f"{self.folder}: {e.strerror}")
         try:
             with os.scandir(fd) as listing:
-                names = heapq.nsmallest(MOST, (entry.name for entry in listing if _is_command(entry.name)), key=os.fsencode)
-            found = [letter for name in names if (letter := self._open(name, fd)) is not None and letter.key not in self.stuck]
+                places = {place.name: place for entry in listing if _is_command(entry.name) and (place := _place_of(entry)) is not None}
+            self._keys = {place: key for place, key in self._keys.items() if places.get(place.name) == place}
+            new = (
+                name for name, place in places.items() if (key := self._keys.get(place)) is None or not (key in held or key in self.stuck)
+            )
+            found = list(self._letters(heapq.nsmallest(MOST, new, key=os.fsencode), fd, places))
             found.sort(key=lambda letter: (letter.facts.mtime_ns, os.fsencode(letter.path)))
             return Post(letters=tuple(found), folder=facts_of(os.fstat(fd)))
         except OSError as e:
             return Post(error=f"{self.folder}: {e.strerror}")
         finally:
             os.close(fd)
+
+    def _letters(self, names: list[str], fd: int, places: dict[str, _Place]) -> Iterator[Letter]:
+        size = 0
+        for name in names:
+            letter = self._open(name, fd)
+            if letter is None:
+                continue
+            self._keys[places[name]] = letter.key
+            if letter.key not in self.stuck:
+                yield letter
+            size += len(letter.raw)
+            if size >= LOOK_BYTES:
+                return
 
     def _open(self, name: str, fd: int) -> Letter | None:
         """None where it went, or changed while it was read."""
@@ -191,10 +231,8 @@ def _contents(name: str, fd: int) -> tuple[os.stat_result, bytes]:
 
 
 def to_be_left(letter: Letter, verdict: Verdict, now_ns: int) -> bool:
-    """Whether a refusal may only mean that the writer has not finished: then the file is left for the next look."""
-    if not isinstance(verdict, Refused):
-        return False
-    limit = SETTLE_NS if verdict.again else SIGNATURE_NS if verdict.code == "unsigned" else 0
+    """Whether the writer may only not have finished: then the file is left for the next look."""
+    limit = SETTLE_NS if verdict.again else SIGNATURE_NS if isinstance(verdict, Refused) and verdict.code == "unsigned" else 0
     return abs(now_ns - letter.changed_ns) < limit
 
 

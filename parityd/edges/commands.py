@@ -43,9 +43,13 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
-    """What is in force and what has been. `latched`: strategy (or `*`) -> action of its latched stop; `applied`, `ids`: of applied commands."""
+    """What is in force and what has been. `latched`: strategy (or `*`) -> action of its latched stop; `applied`, `ids`: of applied commands.
+
+    `commanded`: strategies that a standing command or HALT names, be they known or not.
+    """
 
     known: Container[str] = ()
+    commanded: Container[str] = ()
     latched: Mapping[str, str] = {}
     broken_store: bool = False
     applied: Container[str] = ()
@@ -77,9 +81,10 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Accepted(msgspec.Struct, frozen=True, kw_only=True):
-    """Obey it."""
+    """Obey it. `again`: it was made out in what cannot be read as it stands, so it may still be being written."""
 
     command: Command
+    again: bool = False
 
 
 class Refused(msgspec.Struct, frozen=True, kw_only=True):

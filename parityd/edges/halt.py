@@ -57,6 +57,11 @@ class HaltState(msgspec.Struct, frozen=True, kw_only=True):
     def scopes(self) -> frozenset[str]:
         return frozenset(latch.scope for latch in self.latches)
 
+    @property
+    def leaving(self) -> bool:
+        """Whether a look has found one gone: another a second later may lift it."""
+        return any(latch.gone_ns is not None for latch in self.latches)
+
     def resumed(self) -> "HaltState":
         """The state after a restart: in force as before; a first look before it no longer counts."""
         return HaltState(latches=tuple(msgspec.structs.replace(latch, gone_ns=None) for latch in self.latches))

@@ -1,7 +1,8 @@
 """What an operator's command is worth: the bytes of a file and the facts about it -> a command, or why not.
 
 1. Lowering (`force_disable`, `reduce_size`): obeyed whoever wrote it and whatever it lacks; what is wrong with it is noted, not punished.
-   No usable strategy means all; no usable size means force_disable; no usable end means until reset.
+   No usable strategy means all; no usable size means force_disable; no usable end means until reset. Text that cannot be read as JSON
+   and gives a lowering command all the same stops everything: what may have been meant as a stop is one.
 2. Raising (`force_enable`, `reset`): every rule must hold, the first that does not is the answer: form, owner, modes, signature, age,
    scope, replay, end, acknowledgement.
 3. Content once applied raises nothing again; content that was refused may be mended and dropped again.
@@ -10,14 +11,16 @@
 """
 
 import hashlib
-import json
 import math
 import re
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from parityd.core.instants import SECOND, parse_time, rfc3339
 from parityd.core.records import NO_TS
+from parityd.edges.command_text import fields, readable, torn_stop, verb_of
 from parityd.edges.commands import (
     ALL,
     BROKEN_STORE,
@@ -47,47 +50,6 @@ def content_hash(raw: bytes) -> str:
     return hashlib.sha256(raw).hexdigest()
 
 
-def _whole(text: str) -> int | float:
-    return int(text) if len(text) < 19 else float(text)
-
-
-def _read(raw: bytes) -> tuple[dict[str, Any], list[str]] | str:
-    """The fields and the names given twice, or why it is no command file. Wrong bytes are replaced; `_readable` tells."""
-    pairs: list[tuple[str, Any]] = []
-
-    def outermost(found: list[tuple[str, Any]]) -> dict[str, Any]:
-        pairs[:] = found  # the outermost object is closed last
-        return dict(found)
-
-    try:
-        body = json.loads(raw.decode("utf-8-sig", "replace"), object_pairs_hook=outermost, parse_int=_whole)
-    except (ValueError, RecursionError):
-        return "it is no JSON"
-    if not isinstance(body, dict):
-        return "it is no JSON object"
-    names = [name for name, _ in pairs]
-    lowering = [value for name, value in pairs if name == "command" and _verb(value) in LOWERING]
-    if lowering:
-        body["command"] = lowering[0]
-    return body, sorted({name for name in names if names.count(name) > 1})
-
-
-def _readable(raw: bytes) -> bool:
-    try:
-        raw.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _verb(value: object) -> str:
-    """The command's name; spelling is forgiven to a command that lowers, not to one that raises."""
-    if not isinstance(value, str):
-        return ""
-    plain = value.strip().lower().replace("-", "_")
-    return plain if plain in LOWERING else value
-
-
 def _text(value: object) -> str:
     """Text of a field, safe to store; "" where it is none."""
     if isinstance(value, str):
@@ -111,12 +73,13 @@ def judge(
     signature: Signed | Unsigned | None = None,
 ) -> Verdict:
     """The verdict on one command file (CONTRACT 6). `signature` is looked at only where `terms.signers`."""
-    found = _read(raw)
+    found = fields(raw)
     digest = content_hash(raw)
     if isinstance(found, str):
-        return Refused(code="bad_json", text=found, content_hash=digest, again=True)
+        torn = made_out(raw, found, file, moment, standing)
+        return torn or Refused(code="bad_json", text=found, content_hash=digest, again=True)
     body, doubled = found
-    verb = _verb(body.get("command"))
+    verb = verb_of(body.get("command"))
     if verb in LOWERING:
         return Accepted(command=_lower(verb, body, doubled, file, moment, standing, digest))
     if verb not in RAISING:
@@ -131,6 +94,15 @@ def judge(
     if refusal is not None:
         return Refused(code=refusal[0], text=refusal[1], content_hash=digest)
     return Accepted(command=_raise(verb, body, moment, digest, signature if terms.signers else None))
+
+
+def made_out(raw: bytes, why: str, file: Facts, moment: Moment, standing: Standing) -> Accepted | None:
+    """The stop that can be made out in what cannot be read (`why`): for all, until reset."""
+    named = torn_stop(raw)
+    if not named:
+        return None
+    command = _lower("force_disable", {}, [], file, moment, standing, content_hash(raw))
+    return Accepted(command=msgspec.structs.replace(command, notes=(f"{why}, but it names {named}", *command.notes)), again=True)
 
 
 def _lower(verb: str, body: dict[str, Any], doubled: list[str], file: Facts, moment: Moment, standing: Standing, digest: str) -> Command:
@@ -189,7 +161,7 @@ Refusal = tuple[str, str]
 
 
 def _form(verb: str, body: dict[str, Any], doubled: list[str], raw: bytes) -> Refusal | None:
-    if not _readable(raw):
+    if not readable(raw):
         return "bad_encoding", "it is not UTF-8"
     if doubled:
         return "bad_value", f"{', '.join(doubled)}: given twice"
@@ -249,7 +221,7 @@ def _state(verb: str, body: dict[str, Any], moment: Moment, standing: Standing, 
     strategy = body["strategy"]
     if digest in standing.applied:
         return "replayed", "this content was already applied: write a new command"
-    if strategy != ALL and strategy not in standing.known:
+    if strategy != ALL and strategy not in standing.known and not (verb == "reset" and strategy in standing.commanded):
         return "unknown_strategy", f"strategy {strategy} is neither seen nor configured"
     expires = _time(body["expires_at"]) if body.get("expires_at") is not None else None
     if expires is not None and expires <= moment.now_ns:

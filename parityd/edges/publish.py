@@ -4,8 +4,10 @@
 2. Permission is earned: while `withheld()` names a reason, or the two clocks moved apart since the last renewal, only rises are written, and
    such a one prolongs nothing: it ends when the publication before it would have ended. A stop for all needs no such care.
 3. A fall is told only by `publish`, after it was booked; where it was not earned then, the next renewal tells it. `sequence` rises with every issue, `decision_sequence` when an entry changes; both go on above everything seen before.
+   What an engine acknowledges beyond that was published by a state that is lost (a snapshot put back): once a process, both go above it.
 4. What has become more severe, by whatever (a clock that ended a force_enable, a disk that refused the last stop), is written within a second.
-5. It decides nothing: entries come from `compose`, a function of state. A failing disk is counted and tried again, each time with a new file;
+5. Where the folder is no longer ours (`owned`), nothing is written at all: another may publish there.
+6. It decides nothing: entries come from `compose`, a function of state. A failing disk is counted and tried again, each time with a new file;
    on a full one a stop may use the reserve.
 """
 
@@ -60,6 +62,7 @@ class Publisher:
         self.terms = terms
         self.now, self.boottime = now, boottime
         self.withheld = withheld
+        self.owned: Callable[[], bool] = lambda: True
         self.sequence = 0
         self.decision_sequence = 0
         self.entries: Entries | None = None  # as published last
@@ -78,6 +81,8 @@ class Publisher:
         self._due = threading.Condition()
         self._stop = False
         self._now_due = False
+        self._beyond = False  # the next issue is another decision, whatever it says
+        self._outrun = False
         self._thread: threading.Thread | None = None
         self._last: tuple[int, int] | None = None  # (wall, boot) of the last renewal
         self._reserve = Reserve(folder)
@@ -90,6 +95,13 @@ class Publisher:
         self.sequence, self.decision_sequence = max(self.sequence, last.sequence), max(self.decision_sequence, last.decision_sequence)
         self.entries, self.published_ns = last.entries, last.issued_ns
         self.until_ns = last.until_boottime_ns if last.boot_id == self.terms.boot_id else 0
+
+    def heard(self, acknowledged: int) -> None:
+        """An engine has seen this `decision_sequence`."""
+        with self._lock:
+            if acknowledged > self.decision_sequence and not self._outrun:
+                self.decision_sequence, self._beyond, self._outrun = acknowledged, True, True
+                self.sequence = max(self.sequence, self.now() // 1_000_000)
 
     # --- from the pump and the operators' watch -----------------------------------------------------------------
 
@@ -142,9 +154,11 @@ class Publisher:
 
     def _write(self, entries: Entries, ttl: float, *, earned: bool = True) -> bool:
         assert self._content is not None  # noqa: S101  publish and renew see to it
+        if not self.owned():
+            return False
         before = self.entries
         wall, boot = self.now(), self.boottime()
-        decision = self.decision_sequence + (0 if same(entries, before) else 1)
+        decision = self.decision_sequence + (0 if same(entries, before) and not self._beyond else 1)
         head = Head(self.sequence + 1, decision, self.terms.instance, self.terms.boot_id, wall, boot, ttl, self.terms.on_expiry)
         try:
             self._replace("trading_override.json", encoded(override_document(head, entries)), stop=stops_more(entries, before))
@@ -154,6 +168,7 @@ class Publisher:
             self.decision_sequence = max(self.decision_sequence, decision)
             return False
         self.sequence, self.decision_sequence, self.entries, self._allowed = head.sequence, decision, entries, None
+        self._beyond = False
         self.override = override_document(head, entries)
         self.published_ns, self.until_ns = wall, boot + round(ttl * 1e9)
         if earned:

@@ -48,6 +48,8 @@ def _run(
         )
     except subprocess.TimeoutExpired:
         return 124, "", f"ssh-keygen did not answer within {timeout:g} s"
+    except OSError as e:
+        return 126, "", f"ssh-keygen cannot be started: {e.strerror or e}"
     return done.returncode, done.stdout.decode("utf-8", "replace"), "; ".join(done.stderr.decode("utf-8", "replace").splitlines()).strip()
 
 
@@ -63,7 +65,10 @@ def verify(data: bytes, signature: bytes | None, allowed_signers: Path, timeout:
         return _bad(f"the list of allowed signers cannot be read: {e.strerror}")
     if facts.st_mode & (stat.S_IWOTH | stat.S_IWGRP):
         return _bad(f"the list of allowed signers may be written by others (mode {stat.S_IMODE(facts.st_mode):04o})")
-    fd = os.memfd_create("signature", os.MFD_CLOEXEC)
+    try:
+        fd = os.memfd_create("signature", os.MFD_CLOEXEC)
+    except OSError as e:
+        return _bad(f"the signature cannot be looked at: {e.strerror or e}")
     try:
         os.write(fd, signature)
         return _verify(data, f"/proc/self/fd/{fd}", fd, str(allowed_signers), timeout)

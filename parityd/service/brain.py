@@ -42,6 +42,7 @@ from parityd.store.entries import ACCEPTED, REJECTED, AuditDraft, Commit, FileEn
 
 LAST_RECORDS = 1000
 LAST_EVENTS = 1000
+HEARD_MOST = 1 << 52  # beyond it no acknowledgement is believed: a Gate, and every JSON reader, counts up to 2^53
 RECORDED = ("waiting", "oldest_live_file", "degraded", "backlog")  # facts that a replay cannot find out again
 
 
@@ -197,6 +198,11 @@ class Brain:
                         advisory=self.parameters.of(name).advisory,
                     )
             self.expires_ns = head.issued_ns + round(head.ttl_seconds * 1e9)
+
+    def heard(self) -> int:
+        """The highest decision_sequence that any engine has acknowledged."""
+        acknowledged = (s.live.acknowledged for s in self.v.m.strategies.values())
+        return max((n for n in acknowledged if n < HEARD_MOST), default=0)
 
     def _learn(self, reads: list[Read], counted: list[Counted]) -> None:
         """Decisions of a turn, for decision parity."""
@@ -450,6 +456,8 @@ class Brain:
             self._swap_commands()
         old_basis = self._basis_now
         self.refresh_basis()
+        if self.publisher is not None:
+            self.publisher.heard(self.heard())
         fresh = self.compose()
         self._show(fresh, names)
         told = self._told_first(fresh, why) if old_basis is not None else False

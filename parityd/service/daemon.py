@@ -387,13 +387,14 @@ class Daemon:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self.order_bell.wait(), 1.0)
             self.order_bell.clear()
-            if self.operators.queue:
+            while self.operators.queue:
                 refused = False
                 for done in await self.do(self.operators.settle):
                     self.tell(done)
                     refused = refused or bool(done.failed or done.stuck)
                 if refused:  # what was seen is in force already; its book-keeping waits for the disk
                     await asyncio.sleep(AGAIN_SECONDS)
+                    break
             if not self.publisher_alive() or not self.looker.is_alive():
                 raise RuntimeError("the publisher's or the operators' thread has ended")
 
@@ -404,6 +405,12 @@ class Daemon:
         """Every second through the worker: ends what has expired, exports the audit trail, judges again where the clocks stepped."""
         while True:
             await asyncio.sleep(1.0)
+            if not self.app.owned():
+                raise RuntimeError(f"{self.settings.data_dir}: its lock is gone (removed, or mounted over): another may work here")
+            if self.operators.errors:
+                self.outer["overrides"] = f"operators are not heard: {self.operators.errors}"
+            else:
+                self.outer.pop("overrides", None)
             await self.do(self._tick)
             self.desk.reasons = self.withheld() if self.told_first else ["starting: nothing has been published yet"]
             self.desk.degraded = self.facts().degraded
@@ -625,6 +632,9 @@ class Daemon:
         except TimeoutError:  # what it was doing is not committed, or it is: both are found out at the next start
             self.abandoned = True
             self.log.warning("service.stopped", worker="left in the middle of a turn")
+            return
+        if not self.app.owned():
+            self.log.error("service.stopped", error="the folder is no longer ours: nothing more is written into it")
             return
         if self.settings.publish.on_stop == "disable":
             self.brain.v.standing.first_start = ""

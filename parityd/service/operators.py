@@ -2,9 +2,10 @@
 
 1. `look` is called several times a second, in a thread of its own; it publishes stops itself and leaves the book-keeping in `queue`.
 2. `settle` is the worker's: it stores and audits what was seen, and only then lets go of anything. A raising command is judged once more
-   there: what was true when it was seen may not be true when its turn comes.
+   there, its signature only there: what was true when it was seen may not be true when its turn comes.
 3. A file is moved only after what it asked for is stored; one that was stored and not yet moved when the process ended is moved, not obeyed again.
 4. What cannot be stored or moved now stays in the queue; nothing that was seen is in force less for it.
+5. A look is short, whatever lies in the folder: what it did not come to is the next one's.
 """
 
 import os
@@ -20,13 +21,14 @@ from parityd.core.instants import rfc3339
 from parityd.edges import halt as halts
 from parityd.edges.command_files import CommandFolder, Letter, to_be_left
 from parityd.edges.commands import Accepted, Facts, Moment, Refused, Standing, Terms, Verdict
-from parityd.edges.overrides import judge
+from parityd.edges.overrides import judge, made_out
 from parityd.edges.signatures import verify
 from parityd.service.brain import TurnDone
 from parityd.service.workplace import App
 from parityd.store.entries import AuditDraft
 
 REMEMBERED = 256
+LOOK_NS, SETTLE_NS = 300_000_000, 1_000_000_000  # at most so long at a time
 
 
 class Halted(msgspec.Struct, frozen=True):
@@ -72,6 +74,7 @@ class Watch:
         self.errors = ""
         self.moved_ns = 0
         self._held: set[str] = set()
+        self.left = 0  # files that the last look left: they may still be being written, or it had no more time
 
     # --- in the watch's own thread --------------------------------------------------------------------------------
 
@@ -104,31 +107,43 @@ class Watch:
         return True
 
     def _letters(self) -> bool:
-        post = self.commands.read()
+        post = self.commands.read(self._held)
         self.errors = self.errors or post.error
-        found = False
-        for letter in post.letters:
-            if letter.key in self._held:
-                continue
-            verdict = self._judged(letter, post.folder)
-            command = as_core(verdict.command) if isinstance(verdict, Accepted) else None
-            if letter.key in self.moving and not (command is not None and command.lowers):
+        until, self.left = self.app.boottime() + LOOK_NS, 0
+        lowering: list[Command] = []
+        for number, letter in enumerate(post.letters):
+            if self.app.boottime() > until:
+                self.left += len(post.letters) - number
+                break
+            taken = self._letter(letter, post.folder)
+            self.left += taken is None
+            if isinstance(taken, Asked) and taken.command is not None and taken.command.lowers:
+                lowering.append(taken.command)
+            if taken is not None:
                 self._held.add(letter.key)
-                self.queue.append(Moved(letter, "applied"))
-                found = True
-                continue
-            if to_be_left(letter, verdict, self.app.now()):
-                continue
-            self._held.add(letter.key)
-            self.queue.append(Asked(letter, verdict, post.folder, command))
-            if command is not None and command.lowers:
-                operators = self.app.brain.operators
-                operators.seen_commands = (*operators.seen_commands, command)
-                self.app.publisher.publish(rises_only=True)
-            found = True
-        return found
+                self.queue.append(taken)
+        if lowering:
+            operators = self.app.brain.operators
+            operators.seen_commands = (*operators.seen_commands, *lowering)
+            self.app.publisher.publish(rises_only=True)
+        return self.left < len(post.letters)
 
-    def _judged(self, letter: Letter, folder: Facts | None) -> Verdict:
+    def _letter(self, letter: Letter, folder: Facts | None) -> Asked | Moved | None:
+        """What the worker has to do about it; None where it is left for the next look. Raising commands, and what a signature may make of
+        them, are judged again by the worker: of all others the bytes are done with.
+        """
+        verdict = self._judged(letter, folder)
+        command = as_core(verdict.command) if isinstance(verdict, Accepted) else None
+        short = msgspec.structs.replace(letter, raw=b"")
+        if letter.key in self.moving and not (command is not None and command.lowers):
+            return Moved(short, "applied")
+        signed = _unsigned(verdict) and bool(letter.signature)
+        if not signed and to_be_left(letter, verdict, self.app.now()):
+            return None
+        raises = signed or (command is not None and not command.lowers)
+        return Asked(letter if raises else short, verdict, folder, command)
+
+    def _judged(self, letter: Letter, folder: Facts | None, *, signatures: bool = False) -> Verdict:
         s = self.app.settings.overrides
         terms = Terms(daemon_uid=os.geteuid(), allowed_uids=frozenset(s.uids()), signers=s.allowed_signers is not None)
         moment = Moment(now_ns=self.app.now(), boottime_ns=self.app.boottime(), boot_id=self.app.publisher.terms.boot_id)
@@ -137,24 +152,31 @@ class Watch:
         latched = {name: state.latched_action for name, state in ladders.items() if state.latched_action is not None}
         ids = frozenset(value for value in dict(self.applied).values() if value)
         standing = Standing(
-            known=frozenset(self.known()), latched=latched, broken_store=v.standing.broken_store, applied=frozenset(self.applied), ids=ids
-        )
+            known=frozenset(self.known()), commanded=self._commanded(), latched=latched, broken_store=v.standing.broken_store,
+            applied=frozenset(self.applied), ids=ids,
+        )  # fmt: skip
         if letter.problem is not None:
-            return letter.problem
+            made = made_out(letter.raw, letter.problem.text, letter.facts, moment, standing) if letter.raw else None
+            return made or letter.problem
         if folder is None:
             return Refused(code="unreadable_file", text="its folder could not be looked at", again=True)
         verdict = judge(letter.raw, letter.facts, folder, terms, moment, standing)
-        if getattr(verdict, "code", "") == "unsigned" and letter.signature and s.allowed_signers is not None:
+        if signatures and _unsigned(verdict) and letter.signature and s.allowed_signers is not None:
             signed = verify(letter.raw, letter.signature, s.allowed_signers)
             verdict = judge(letter.raw, letter.facts, folder, terms, moment, standing, signature=signed)
         return verdict
 
+    def _commanded(self) -> frozenset[str]:
+        operators = self.app.brain.operators
+        return frozenset((*(c.strategy for c in operators.commands), *(h.scope for h in operators.halts)))
+
     # --- in the worker's thread -----------------------------------------------------------------------------------
 
     def settle(self) -> list[TurnDone]:
-        """Store and audit what the watch has seen; returns the turns' results, the last of them perhaps one that failed."""
+        """Store and audit what the watch has seen, as far as the time goes; returns the turns' results, the last of them perhaps one that failed."""
         out: list[TurnDone] = []
-        while self.queue:
+        until = self.app.boottime() + SETTLE_NS
+        while self.queue and self.app.boottime() <= until:
             one = self.queue[0]
             done = self._move(one) if isinstance(one, Moved) else self._halted(one) if isinstance(one, Halted) else self._asked(one)
             out.append(done)
@@ -179,8 +201,8 @@ class Watch:
 
     def _asked(self, one: Asked) -> TurnDone:
         verdict, command = one.verdict, one.command
-        if command is not None and not command.lowers:
-            verdict = self._judged(one.letter, one.folder)
+        if one.letter.raw:  # kept where it is to be judged once more
+            verdict = self._judged(one.letter, one.folder, signatures=True)
             command = as_core(verdict.command) if isinstance(verdict, Accepted) else None
         if command is not None:
             return self._apply(one.letter, command)
@@ -224,6 +246,10 @@ class Watch:
         if step.lifted:
             self.state = step.state
             self.queue.append(Halted((), step.lifted, step.state))
+
+
+def _unsigned(verdict: Verdict) -> bool:
+    return isinstance(verdict, Refused) and verdict.code == "unsigned"
 
 
 def as_halt(one: halts.Latch) -> Halt:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from parityd.core.records import BOOKS
 from parityd.edges.audit import AuditFiles
+from parityd.edges.lock import DirectoryLock
 from parityd.edges.publish import Publisher
 from parityd.edges.spool import Spool
 from parityd.edges.waiting import Key, Unopened, Waiting
@@ -36,11 +37,16 @@ class App:
     boottime: Callable[[], int]
     broken: str = ""
     instance: str = ""
+    lock: DirectoryLock | None = None  # None: the caller of whoever built this has it
     attempts: Attempts = field(init=False)
     refused: dict[Key, int] = field(default_factory=dict)  # files that the machine refused to read, and how often
 
     def __post_init__(self) -> None:
         self.attempts = Attempts(self.settings.data_dir)
+
+    def owned(self) -> bool:
+        """Whether the folder's lock is still ours: not after somebody removed its file or mounted over it, and another may work here."""
+        return self.lock is None or self.lock.held()
 
 
 def take(app: App, turn: list[Waiting], now: int, *, at: int | None = None, then: Callable[[], None] | None = None) -> TurnDone:

@@ -10,6 +10,7 @@ import time
 import pytest
 
 from parityd.core.instants import rfc3339
+from parityd.edges import command_files
 from parityd.edges.command_files import CommandFolder, to_be_left, write_command
 from parityd.edges.commands import Accepted, Moment, Refused, Standing, Terms
 from parityd.edges.overrides import content_hash, judge
@@ -234,3 +235,24 @@ def test_a_signed_command_passes_from_writer_to_judge(box, tmp_path):
         ).code
         == "bad_signature"
     )
+
+
+def test_what_is_held_is_not_read_again_and_leaves_room_for_the_others(box, monkeypatch):
+    monkeypatch.setattr(command_files, "MOST", 3)
+    for k in range(5):
+        drop(box, f"{k}.json", STOP | {"reason": str(k)})
+    first = box.read()
+    assert [letter.name for letter in first.letters] == ["0.json", "1.json", "2.json"]
+    held = {letter.key for letter in first.letters}
+    assert [letter.name for letter in box.read(held).letters] == ["3.json", "4.json"]
+    drop(box, "0.json", STOP | {"reason": "another of this name"})
+    assert [letter.name for letter in box.read(held).letters] == ["3.json", "4.json", "0.json"]
+
+
+def test_one_look_reads_so_much_and_no_more(box, monkeypatch):
+    monkeypatch.setattr(command_files, "LOOK_BYTES", 2500)
+    for k in range(4):
+        drop(box, f"{k}.json", STOP | {"reason": str(k) * 1000})
+    first = box.read().letters
+    assert len(first) == 3
+    assert [letter.name for letter in box.read({letter.key for letter in first}).letters] == ["3.json"]

@@ -141,6 +141,34 @@ def test_sloppy_bytes_do_not_stop_a_stop():
     assert command(b'{"command": "force_disable", "size": 1' + b"0" * 6000 + b"}").lowers
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-8-sig"])
+def test_a_stop_is_read_in_any_encoding_and_a_permission_in_one(encoding):
+    found = command(json.dumps({"command": "reduce_size", "strategy": "s", "size_multiplier": 0.2}).encode(encoding))
+    assert (found.command, found.strategy, found.size_multiplier) == ("reduce_size", "s", 0.2)
+    if encoding != "utf-8-sig":
+        assert code(json.dumps(reset()).encode(encoding)) == "bad_encoding"
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'{"command": "force_disable", "strategy": "s",}',
+        b'[{"command": "reduce_size", "strategy": "s"}]',
+        b'{"command": "force_disable"}\n{"command": "reset"}',
+        b'\0{"command": "force_disable"}',
+        b"{'command': 'force-disable'}",
+        b"command = force_disable",
+        b'{"command": "force_disable", "deep": ' + b"[" * 50_000,
+    ],
+)
+def test_a_stop_that_can_only_be_made_out_stops_everything_once_it_has_settled(raw):
+    found = verdict(raw)
+    assert isinstance(found, Accepted)
+    assert found.again, "its writer may be at it still"
+    assert (found.command.command, found.command.strategy, found.command.expires_ns) == ("force_disable", "*", None)
+    assert "it names" in found.command.notes[0]
+
+
 @pytest.mark.parametrize("order", [0, 1])
 def test_of_two_commands_in_one_file_the_lowering_one_counts(order):
     parts = ['"command": "force_enable"', '"command": "force_disable"']
@@ -267,6 +295,13 @@ def test_against_a_latched_stop_its_action_is_named(strategy, latched, needed):
     if needed:
         for wrong in (..., "", "YES", "REDUCE_SIZE", needed.lower()):
             assert code(enable(strategy=strategy, acknowledge=wrong), standing=standing) == "not_acknowledged"
+
+
+def test_a_strategy_that_only_a_command_names_can_be_reset_and_not_enabled():
+    standing = Standing(known=("s",), commanded=frozenset({"ghost"}))
+    assert command(reset(strategy="ghost"), standing=standing).strategy == "ghost"
+    assert code(enable(strategy="ghost"), standing=standing) == "unknown_strategy"
+    assert code(reset(strategy="nobody"), standing=standing) == "unknown_strategy"
 
 
 def test_a_broken_store_is_left_by_a_reset_that_says_so_and_by_nothing_else():

@@ -153,7 +153,7 @@ def refused_at(box: Box, call: str, error: str, n: int) -> tuple[int, bool]:
     """One `check` whose n-th call fails: (exit status, whether there was an n-th call)."""
     trace = box.root / "trace"
     done = subprocess.run(
-        ["strace", "-f", "-qq", "-o", str(trace), "-e", f"trace={call}", "-e", f"inject={call}:error={error}:when={n}", *box.command("check", "--json")],
+        ["strace", "-f", "--seccomp-bpf", "-qq", "-o", str(trace), "-e", f"trace={call}", "-e", f"inject={call}:error={error}:when={n}", *box.command("check", "--json")],
         capture_output=True, text=True, timeout=120, env=box.env, check=False,
     )  # fmt: skip
     assert "Traceback" not in done.stderr, f"{call} {n}: {done.stderr[-1500:]}"

@@ -146,6 +146,57 @@ def test_case_34_lowering_risk_is_obeyed_whoever_asks_and_whatever_is_missing(bo
         box.until(lambda: box.override()["trading_enabled"], 5)
         applied.rename(box.data / "overrides/c.json")  # the very same file, moved back
         box.until(lambda: not box.override()["trading_enabled"], 3, "as often as they come")
+        box.order("reset2.json", RESET | {"reason": "again"})
+        box.until(lambda: box.override()["trading_enabled"], 5)
+        box.order("d.json", {"command": "force_disable", "strategy": "ghost"}, 0o666)
+        box.until(lambda: "ghost" in box.override()["strategies"], 3)
+        box.order("e.json", RESET | {"strategy": "ghost"})
+        box.until(lambda: "ghost" not in box.override()["strategies"], 5, "what only a command names is reset as any other")
+        (box.data / "overrides/torn.json").write_bytes(b'{"command": "force_disable", "strategy": "s",')
+        assert box.override()["trading_enabled"], "it may still be being written"
+        box.until(lambda: not box.override()["trading_enabled"], 6, "what may have been meant as a stop is one")
+
+
+def test_case_34_a_flood_of_files_delays_no_stop(box: Box) -> None:
+    """Whoever may write into the folder may fill it: a HALT behind thousands of files is told all the same, and so is the last of them."""
+    signers(box)
+    folder = box.data / "overrides"
+    big = b'{"command": "reset", "reason": "' + b"x" * 300_000 + b'"}'
+    with box.running():
+        for k in range(800):
+            (folder / f".{k}").write_bytes(big if k % 10 == 0 else b"{}")
+            (folder / f"{k}.json.sig").write_bytes(b"no signature" if k % 10 == 0 else b"")
+            (folder / f".{k}").rename(folder / f"{k}.json")
+        box.order("zz.json", {"command": "force_disable"}, 0o666)
+        box.until(lambda: not box.override()["trading_enabled"], 10)
+        assert len(list(folder.glob("*.json"))) > 50, "the flood is over already: nothing was shown"
+        (folder / "HALT").touch()
+        started = time.monotonic()
+        box.until(lambda: stopped(box), 5)
+        assert time.monotonic() - started < 1.5
+        assert box.fresh()
+
+
+def test_case_40_a_folder_that_is_gone_is_told(box: Box) -> None:
+    with box.running():
+        (box.data / "overrides").rename(box.data / "away")
+        box.until(lambda: "operators are not heard" in box.get("/api/v1/status")[1].decode(), 5)
+        (box.data / "away").rename(box.data / "overrides")
+        box.until(lambda: "operators are not heard" not in box.get("/api/v1/status")[1].decode(), 5)
+
+
+def test_case_35_check_lifts_a_halt_as_the_daemon_does(box: Box) -> None:
+    halt = box.data / "overrides/HALT"
+    halt.touch()
+    assert box.check()["action"] == "EMERGENCY_STOP"
+    assert box.check()["action"] == "EMERGENCY_STOP"
+    halt.unlink()
+    assert box.check()["action"] == "CONTINUE", "one command looks twice, a second apart"
+    halt.touch()
+    assert box.check()["action"] == "EMERGENCY_STOP"
+    halt.parent.rename(box.data / "away")
+    halt.parent.mkdir()
+    assert box.check()["action"] == "EMERGENCY_STOP", "in another folder it cannot be seen to be gone"
 
 
 def test_case_34_a_halt_is_told_within_a_second_while_a_backlog_is_drained(box: Box, model: Model) -> None:

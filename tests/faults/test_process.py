@@ -191,6 +191,9 @@ def test_case_09_a_second_daemon_on_the_directory_is_refused(box: Box) -> None:
         assert len(second.stderr.strip().splitlines()) == 1
         assert box.fresh()
         assert box.cli("check", timeout=20).returncode == 3
+        (box.data / ".lock").unlink()  # now another could take it: the first gives up, and publishes nothing more
+        assert box.ended(10) not in (0, None)
+        assert "its lock is gone" in box.log()
 
 
 def test_case_10_a_crash_loop_is_never_given_up_and_safe_throughout(box: Box, model: Model) -> None:

@@ -1,0 +1,69 @@
+"""The publisher by itself: whose folder it is, and what engines have seen."""
+
+import json
+import time
+
+import pytest
+
+from parityd.core.commands import Moment
+from parityd.core.ladder_state import LadderState
+from parityd.core.publication import Basis, entries
+from parityd.edges.publish import Content, Publisher, Terms
+from parityd.engine import Gate
+
+BOOT = "b1"
+
+
+@pytest.fixture
+def publisher(tmp_path):
+    tmp_path.chmod(0o755)
+    terms = Terms(15.0, 60.0, "DISABLE_TRADING", "desk", _boot_id())
+    made = Publisher(tmp_path, terms, time.time_ns, lambda: time.clock_gettime_ns(time.CLOCK_BOOTTIME), list)
+    made.publish(content("CONTINUE"))
+    return made
+
+
+def _boot_id():
+    with open("/proc/sys/kernel/random/boot_id") as file:
+        return file.read().strip()
+
+
+def content(action):
+    basis = Basis(ladders={"s": LadderState(strategy="s", action=action)}, reduce_to={})
+    moment = Moment(now_ns=time.time_ns(), boottime_ns=0, boot_id=BOOT)
+    return Content(lambda: entries(basis, (), (), moment))
+
+
+def said(publisher):
+    return json.loads((publisher.folder / "trading_override.json").read_text())
+
+
+def test_what_an_engine_has_seen_beyond_is_passed_once(publisher):
+    """A snapshot of the machine was put back: the engine knows publications that nobody here remembers."""
+    gate = Gate(publisher.folder, "s")
+    assert gate.read().fresh
+    before = said(publisher)
+    publisher.heard(before["decision_sequence"])
+    publisher.publish()
+    assert said(publisher)["decision_sequence"] == before["decision_sequence"]
+    publisher.heard(40)
+    publisher.publish()
+    assert said(publisher)["decision_sequence"] == 41
+    assert said(publisher)["sequence"] > 10**12, "whatever was counted up at one a publication"
+    publisher.publish()
+    assert said(publisher)["decision_sequence"] == 41
+    assert gate.read().fresh
+    publisher.heard(999)  # an engine that tells another number than it should drives it no further
+    publisher.publish()
+    assert said(publisher)["decision_sequence"] == 41
+
+
+def test_in_a_folder_that_is_somebody_elses_nothing_is_written(publisher):
+    before = said(publisher)
+    publisher.owned = lambda: False
+    assert not publisher.publish(content("EMERGENCY_STOP"))
+    assert not publisher.renew()
+    assert said(publisher) == before
+    publisher.owned = lambda: True
+    assert publisher.renew()
+    assert said(publisher)["action"] == "EMERGENCY_STOP"
