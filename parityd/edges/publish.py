@@ -69,6 +69,7 @@ class Publisher:
         self.override: dict[str, Any] = {}
         self.action: dict[str, Any] = {}
         self.failures = 0
+        self.failing = ""  # why the last issue could not be written
         self.published_ns = 0
         self.until_ns = 0  # boot time at which the last publication lapses; 0 = nothing is in force
         self.reasons: list[str] = []
@@ -168,7 +169,7 @@ class Publisher:
             self.decision_sequence = max(self.decision_sequence, decision)
             return False
         self.sequence, self.decision_sequence, self.entries, self._allowed = head.sequence, decision, entries, None
-        self._beyond = False
+        self._beyond, self.failing = False, ""
         self.override = override_document(head, entries)
         self.published_ns, self.until_ns = wall, boot + round(ttl * 1e9)
         if earned:
@@ -192,6 +193,7 @@ class Publisher:
 
     def _failed(self, error: OSError) -> None:
         self.failures += 1
+        self.failing = f"{error.filename or self.folder}: {error.strerror or error}"
         for tell in self.refused:
             tell(error)
 

@@ -407,6 +407,10 @@ class Daemon:
             await asyncio.sleep(1.0)
             if not self.app.owned():
                 raise RuntimeError(f"{self.settings.data_dir}: its lock is gone (removed, or mounted over): another may work here")
+            if self.app.publisher.failing:
+                self.outer["publish"] = f"nothing can be published: {self.app.publisher.failing}"
+            else:
+                self.outer.pop("publish", None)
             if self.operators.errors:
                 self.outer["overrides"] = f"operators are not heard: {self.operators.errors}"
             else:
@@ -419,6 +423,7 @@ class Daemon:
                 await self.check()
 
     def _tick(self) -> None:
+        self.app.store.attend()
         moment = self.brain.moment()
         if any(True for c in self.brain.v.standing.commands if _over(c, moment)) or any(
             s.enable is not None and _over(s.enable.command, moment) for s in self.brain.v.standing.ladders.values()

@@ -45,6 +45,7 @@ class Writer(Reads):
         super().__init__(db, str(path or MEMORY), threading.RLock())
         self.path = path
         self._identity = None if path is None else inode(path)
+        self._least = 0  # the file has had this size, and no file of ours ever becomes smaller
         self._codes: dict[str, int] = {}
         self._refused = ""
         self._closed = False
@@ -55,8 +56,8 @@ class Writer(Reads):
         """BEGIN IMMEDIATE ... COMMIT, undone whole on any error."""
         if self._refused or self._closed:
             raise CommitFailed(f"store {self.name}: {self._refused or 'is closed'}", certain=False)
-        if self.path is not None and inode(self.path) != self._identity:
-            raise connect.broken(self.name, "was deleted or replaced while it was open")
+        if self.path is not None:
+            self._still_there(self.path)
         try:
             self._db.execute("BEGIN IMMEDIATE")
             yield self._db
@@ -67,6 +68,23 @@ class Writer(Reads):
         except BaseException:
             self._undo()
             raise
+
+    def _still_there(self, path: Path) -> None:
+        """StoreBroken where the file is gone, another, or cut: what the log has is lost with it at the next start."""
+        if inode(path) != self._identity:
+            self._refused = "was deleted or replaced while it was open"
+            raise connect.broken(self.name, self._refused)
+        size = path.stat().st_size
+        if size < self._least:
+            self._refused = f"was cut while it was open: {size} bytes, and it had {self._least}"
+            raise connect.broken(self.name, self._refused)
+        self._least = size
+
+    def attend(self) -> None:
+        """Look at the file without writing: StoreBroken where it is not what was opened."""
+        with self._lock:
+            if self.path is not None and not (self._refused or self._closed):
+                self._still_there(self.path)
 
     def _undo(self) -> None:
         self._codes.clear()

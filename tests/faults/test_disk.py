@@ -197,7 +197,21 @@ def test_case_14_a_store_whose_disk_fails_ends_the_process_and_the_next_one_find
         box.until(lambda: not box.spooled(), 10)
         box.kill()
     log = box.data / "parityd.sqlite-wal"
-    with box.running("strace", "-f", "-qq", "-o", "/dev/null", "-P", str(log), "-e", "inject=pwrite64:error=EIO:when=6+", ready=False):
+    with box.running(
+        "strace",
+        "-f",
+        "--seccomp-bpf",
+        "-qq",
+        "-o",
+        "/dev/null",
+        "-P",
+        str(log),
+        "-e",
+        "trace=pwrite64",
+        "-e",
+        "inject=pwrite64:error=EIO:when=6+",
+        ready=False,
+    ):
         for part in chunks(model.take(fills), 10):
             box.drop("live", part)
         box.drop("live", [over()])
@@ -286,14 +300,15 @@ def test_case_16_a_broken_store_is_set_aside_and_never_silently_empty(box: Box, 
         assert list(box.data.glob("parityd.sqlite.broken-*"))
 
 
-def test_case_16_a_store_deleted_while_running_is_noticed_and_safe(box: Box, model: Model) -> None:
+@pytest.mark.parametrize("how", ["deleted", "emptied"])
+def test_case_16_a_store_spoilt_while_running_is_noticed_and_safe(box: Box, model: Model, how: str) -> None:
+    """Within seconds, not only when the next record comes."""
     decisions, fills = trades(40)
     box.drop("backtest", [*model.take(decisions), over()])
     box.drop("live", [*model.take(fills), over()])
     with box.running():
         box.until(lambda: "s" in box.override()["strategies"], 10)
-        damage(box, "deleted")
-        box.drop("live", [over()])
+        damage(box, how)
         assert box.ended(20) != 0
     with box.running():
         assert box.override()["action"] == "DISABLE_TRADING"

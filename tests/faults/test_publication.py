@@ -184,7 +184,7 @@ def order_of_calls(tmp_path: Path, shim: str) -> list[str]:
     box = Box(tmp_path)
     trace = tmp_path / "trace"
     subprocess.run(
-        ["strace", "-f", "-qq", "-y", "-o", str(trace), "-e", "trace=fsync,fdatasync,/^rename", *box.command("check", "--json", shim=shim)],
+        ["strace", "-f", "--seccomp-bpf", "-qq", "-y", "-o", str(trace), "-e", "trace=fsync,fdatasync,/^rename", *box.command("check", "--json", shim=shim)],
         capture_output=True, timeout=120, env=box.env, check=False,
     )  # fmt: skip
     calls = []
@@ -213,7 +213,20 @@ def test_control_with_an_fsync_taken_out_the_order_is_wrong(tmp_path: Path, shim
 
 def test_a_publication_that_the_disk_refuses_is_counted_and_told_again(box: Box) -> None:
     need("strace")
-    inject = ["strace", "-f", "-qq", "-o", "/dev/null", "-P", str(box.actions), "-e", "trace=fsync", "-e", "inject=fsync:error=EIO:when=3"]
+    inject = [
+        "strace",
+        "-f",
+        "--seccomp-bpf",
+        "-qq",
+        "-o",
+        "/dev/null",
+        "-P",
+        str(box.actions),
+        "-e",
+        "trace=fsync",
+        "-e",
+        "inject=fsync:error=EIO:when=3",
+    ]
     with box.running(*inject):
         box.until(lambda: box.metric("publish_failures_total") >= 1, 10)
         first = box.override()["sequence"]

@@ -206,7 +206,20 @@ def test_case_25_one_file_unreadable(box: Box, model: Model) -> None:
     decisions, fills = trades(20)
     box.drop("backtest", [*model.take(decisions), over()])
     box.drop("live", [*model.take(fills), over()])
-    trace = ["strace", "-f", "-qq", "-o", "/dev/null", "-P", str(box.data / "spool/live/bad.jsonl"), "-e", "inject=read:error=EIO"]
+    trace = [
+        "strace",
+        "-f",
+        "--seccomp-bpf",
+        "-qq",
+        "-o",
+        "/dev/null",
+        "-P",
+        str(box.data / "spool/live/bad.jsonl"),
+        "-e",
+        "trace=read",
+        "-e",
+        "inject=read:error=EIO",
+    ]
     if shutil.which("strace") is None:
         pytest.skip("needs strace")
     box.drop("live", [fills[0]], "bad.jsonl")
