@@ -63,6 +63,11 @@ class DriftFeed:
         del self.raised[:-REMEMBERED]
         return self.read(now)
 
+    def keep_up(self, s: Strategy, until: Settling) -> None:
+        """Read trades while their rows are in memory; what they mean is asked later."""
+        if s.memory.line == self.line:
+            self.changed |= self.trades.follow(s.books, _frontier(s, until))
+
     def _reset(self, line: int) -> None:
         self.line, self.changed = line, True
         self.trades.begin(line, self.detectors.trades.epoch + (self.trades.head[0] >= self.trades.starts[0].t))

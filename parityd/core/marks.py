@@ -22,6 +22,7 @@ F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
 FILL_LEAD_NS = 900 * 1_000_000_000
 KEPT = 200_000
+MANY = 4096  # points are sorted in as they come once so many, and a good part of the series, wait
 
 
 def taken_back(rank: int) -> int:
@@ -37,26 +38,30 @@ class Series:
     do, if it does not depend on order).
     """
 
-    __slots__ = ("_fresh", "changes", "px", "rank", "ts")
+    __slots__ = ("_fresh", "_waiting", "changes", "px", "rank", "ts")
 
     def __init__(self) -> None:
         self.ts: I64 = np.zeros(0, np.int64)
         self.rank: NDArray[np.int8] = np.zeros(0, np.int8)
         self.px: F64 = np.zeros(0)
         self._fresh: list[tuple[I64, NDArray[np.int8], F64]] = []
+        self._waiting = 0
         self.changes = Changes()  # the earliest time of each batch that came or was taken back
 
     def add(self, ts: I64, rank: int, px: F64) -> None:
         if len(ts):
             self._fresh.append((ts, np.full(len(ts), rank, np.int8), px))
             self.changes.note(int(ts.min()))
+            self._waiting += len(ts)
+            if self._waiting > MANY and 4 * self._waiting > len(self.ts):
+                self.settle()
 
     def settle(self) -> None:
         if not self._fresh:
             return
         gone = [f for f in self._fresh if len(f[1]) and f[1][0] < 0]
         came = [f for f in self._fresh if len(f[1]) and f[1][0] >= 0]
-        self._fresh = []
+        self._fresh, self._waiting = [], 0
         if came:
             self._take_in(*(np.concatenate([f[k] for f in came]) for k in range(3)))
         for t, r, p in gone:

@@ -29,7 +29,7 @@ from parityd.core.strategy import Strategy
 from parityd.core.taking import Share, by_strategy, take_in_share, take_prices
 from parityd.core.terms import Instruments, Names, canonical
 
-MOST_ROWS = 80_000  # rows held in memory; older shelves are read again when they are needed
+MOST_ROWS = 60_000  # rows held in memory; older shelves are read again when they are needed
 LEAST_ROWS = 2_000  # of each strategy
 
 

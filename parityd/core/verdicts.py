@@ -28,6 +28,7 @@ from parityd.core.monitor import Monitor
 from parityd.core.publication import Basis
 from parityd.core.records import BACKTEST, LIVE, NO_TS
 from parityd.core.rows import NOWHEN, SHELF_NS
+from parityd.core.window import settling
 
 
 class Standing(msgspec.Struct):
@@ -71,6 +72,12 @@ class Verdicts:
         for name in names:
             found = self._assess(name, now, facts)
             self._take(name, on_scan(self.ladder(name), found.findings, now, self.m.parameters.of(name)))
+
+    def keep_up(self, names: Iterable[str], now: int) -> None:
+        """Between the files of a backlog: let the drift streams read what both watermarks have passed, while it is in memory."""
+        for name in names:
+            s = self.m.strategies[name]
+            self.gauges_of(name).feed.keep_up(s, settling(s, self.m.parameters, now, waiting=True, backlog=True))
 
     def check(self, now: int, facts: Facts) -> None:
         """The check of every strategy: closed periods first, then the window."""

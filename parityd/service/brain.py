@@ -28,6 +28,7 @@ from parityd.core.records import Refusal
 from parityd.core.rows import SHELF_NS
 from parityd.core.verdicts import Change, Verdicts
 from parityd.edges.calendars import session_seconds
+from parityd.edges.heap import give_back
 from parityd.edges.publish import Content, Publisher
 from parityd.edges.spool import Spool
 from parityd.formats import Unreadable
@@ -41,6 +42,7 @@ from parityd.store import CommitFailed, Store
 from parityd.store.entries import ACCEPTED, REJECTED, AuditDraft, Commit, FileEntry, FileRecords
 
 LAST_RECORDS = 1000
+MANY = 5_000  # records of a turn that is part of a backlog
 LAST_EVENTS = 1000
 HEARD_MOST = 1 << 52  # beyond it no acknowledgement is believed: a Gate, and every JSON reader, counts up to 2^53
 RECORDED = ("waiting", "oldest_live_file", "degraded", "backlog")  # facts that a replay cannot find out again
@@ -253,6 +255,9 @@ class Brain:
                     path.unlink()
             return done
         self._learn(unique, applied.counted)
+        many = sum(len(got.keys) for got in applied.counted) >= MANY
+        if many:
+            self.v.keep_up(applied.touched, now)
         for r in unique:
             got = done.counted[r.waiting.book + r.sha256]
             refused = [x.code for x in (*r.batch.refusals, *got.refusals) if x.code != "conflict"] if r.batch is not None else []
@@ -261,6 +266,8 @@ class Brain:
         if then is not None:
             then()
         self._leave(reads, done, now)
+        if many:
+            give_back()
         return done
 
     def _applied(self, batches: list[FileBatch], now: int) -> tuple[Applied, Commit]:
