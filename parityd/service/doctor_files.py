@@ -29,6 +29,7 @@ from parityd.core.window import summed
 from parityd.edges.spool import Spool
 from parityd.edges.waiting import Waiting
 from parityd.formats import Context, Limits, Source, Unreadable, identify, read
+from parityd.problem import Problem
 from parityd.service import memory
 from parityd.service.doctor_checks import OK, PROBLEM, WARNING, Check, Findings, worst
 from parityd.service.ops_archive import digest, waiting
@@ -68,7 +69,10 @@ class _Seen:
 
 
 def look(settings: Settings, asked: list[Asked], now_ns: int) -> Findings:
-    """What the files hold, and how both sides match where both are there."""
+    """What the files hold, and how both sides match where both are there. Problem where one is not there at all."""
+    for one in asked:
+        if not one.path.is_file():
+            raise Problem(f"{one.path}: {'it is no regular file' if one.path.exists() else 'no such file'}")
     seen = [_seen(settings, one, now_ns) for one in asked]
     with Store.open(MEMORY, now_ns=now_ns) as store:
         m = memory.fold(store, parameters_of(settings)).m

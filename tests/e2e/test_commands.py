@@ -45,7 +45,7 @@ def test_what_is_shown_is_what_holds_and_secrets_are_masked(tmp_path: Path) -> N
     "args",
     [
         ("check", "--at", "yesterday"), ("check", "--nonsense"), ("report", "--day", "2026-13-45"), ("explain", "no-such-trade"), ("nonsense",), ("replay", "--from", "x", "--to", "y"),
-        ("compare", "/nowhere/a.json", "/nowhere/b.json"), ("requeue", "/nowhere/file"), ("restore", "/nowhere"), ("override", "launch"),
+        ("compare", "/nowhere/a.json", "/nowhere/b.json"), ("requeue", "/nowhere/file"), ("restore", "/nowhere"), ("override", "launch"), ("doctor", "/nowhere/file"),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_line_and_exit_3(tmp_path: Path, args: tuple[str, ...]) -> None:

@@ -163,9 +163,18 @@ def test_the_daemon_holds_the_folder_and_a_report_beside_it_prints_only(running:
     assert running.run("status").returncode == 0
     before = sorted((running.data / "parity_reports").glob("*.json"))
     printed = running.run("report", "--json", "--day", datetime.now(UTC).date().isoformat())
-    assert printed.returncode in (0, 3) and sorted((running.data / "parity_reports").glob("*.json")) == before
-    if printed.returncode == 0:
-        assert json.loads(printed.stdout)["schema"] == "parityd/report/1"
+    assert printed.returncode == 0 and sorted((running.data / "parity_reports").glob("*.json")) == before
+    assert json.loads(printed.stdout)["schema"] == "parityd/report/1"
+    for env in ({}, {"PARITYD_HTTP__PORT": "1"}, {"http_proxy": "http://127.0.0.1:1"}):  # nobody listens on port 1
+        running.env |= env
+        try:
+            quiet, status = running.run("report", "--json", "--day", "2020-02-02"), running.run("status", "--json")
+        finally:
+            for name in env:
+                del running.env[name]
+        assert quiet.returncode == 0 and json.loads(quiet.stdout)["revision"] == 0, quiet.stderr
+        assert ("uptime_seconds" in json.loads(status.stdout)["daemon"]) == ("PARITYD_HTTP__PORT" not in env), status.stdout
+    assert sorted((running.data / "parity_reports").glob("*.json")) == before
 
 
 def test_the_published_file_is_whole_and_readable_by_all(running: Box) -> None:

@@ -165,9 +165,10 @@ def test_refusals_are_shown_with_line_reason_and_mend(desk, tmp_path):
 def test_a_file_that_would_be_refused_whole_says_why(desk, tmp_path):
     bad = tmp_path / "u.bin"
     bad.write_bytes(b"??")
-    found = looked(desk, bad, tmp_path / "nothing.jsonl")
-    assert [f["refused_whole"]["code"] for f in found["files"]] == ["unknown_format", "unreadable_file"]
+    found = looked(desk, bad)
+    assert [f["refused_whole"]["code"] for f in found["files"]] == ["unknown_format"]
     assert found["worst"] == "problem"
+    assert "nothing.jsonl: no such file" in desk.refused("doctor", bad, tmp_path / "nothing.jsonl")
 
 
 def test_a_wrong_time_zone_is_seen(desk, tmp_path):

@@ -60,6 +60,15 @@ def test_a_backup_is_brought_up_to_date_in_its_folder_and_made_in_no_other(desk,
     assert "other things" in desk.refused("backup", desk.root / "mine")
 
 
+@pytest.mark.parametrize("place", ["data", "data/archive/backup", "."])
+def test_a_backup_is_never_made_over_what_it_is_of_nor_restored_from_within(desk, place):
+    before = (desk.data / "parityd.sqlite").stat()
+    assert "outside of it" in desk.refused("backup", desk.root / place)
+    assert "outside of it" in desk.refused("restore", desk.root / place)
+    assert os.path.samestat((desk.data / "parityd.sqlite").stat(), before)
+    assert not list(desk.root.rglob("backup.json"))
+
+
 def test_a_lost_directory_comes_back_whole(desk, folder):
     desk.ok("backup", folder)
     before = desk.override()["sequence"]
