@@ -22,7 +22,6 @@ from parityd.edges.publish import Content, Publisher, Terms, read_published, rea
 from parityd.edges.published import Published
 from parityd.edges.spool import Spool
 from parityd.edges.waiting import SpoolLimits
-from parityd.formats import Limits
 from parityd.problem import Problem
 from parityd.service.brain import Brain
 from parityd.service.inherit import inherit
@@ -91,13 +90,8 @@ def built(
             store.adopt_audit(read_audit(data_dir / "audit", own))
         elif tail.sequence > own:
             store.continue_audit(tail.sequence, tail.hash)
-        limits = settings.limits
-        spool = Spool(data_dir, SpoolLimits(file_bytes=limits.file))
-        reader = Reader(
-            spool,
-            Limits(line=limits.line, file=limits.file, expanded=limits.expanded, nesting=limits.nesting, members=limits.members, child_memory=limits.decoder_memory),
-            settings.sources, round(limits.future * 1e9),
-        )  # fmt: skip
+        spool = Spool(data_dir, SpoolLimits(file_bytes=settings.limits.file))
+        reader = Reader.of(spool, settings)
         reader.told = Told(store.state)
         boot_id = clock.boot_id()
         brain = Brain(settings, store, spool, reader, evaluation or wall, boottime, boot_id)

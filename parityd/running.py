@@ -24,6 +24,7 @@ def main(settings: Settings, config: Path | None) -> int:
 
             async def go() -> None:
                 daemon = Daemon(app, config, log)
+                daemon.log_level = sink.at_least
                 await daemon.serve()
                 if daemon.abandoned:  # a thread does not come back: the store is left as after a kill, which loses nothing
                     sink.close()

@@ -177,7 +177,7 @@ class Source(Section):
 class Log(Section):
     """What is written to standard error."""
 
-    format: Literal["auto", "json", "console"] = key("auto", "auto: console on a terminal, else JSON.")
+    format: Literal["auto", "json", "console"] = key("auto", "auto: console on a terminal, else JSON.", restart=True)
     level: Literal["debug", "info", "warning", "error"] = key("info", "Least severe event that is written.")
 
 

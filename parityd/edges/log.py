@@ -1,6 +1,6 @@
 """Logs: one event a line with a fixed dotted name and fields; JSON, or readable on a terminal.
 
-1. Writing never blocks the service: lines go through a bounded queue to a thread; what does not fit is dropped and counted.
+1. Writing never blocks the service: lines go through a bounded queue to a thread; what does not fit is dropped, counted and told (`log.dropped`).
 2. The same event with the same key fields more than `BURST` times a minute is counted instead of written; the count is told afterwards.
 """
 
@@ -15,6 +15,7 @@ import structlog
 
 BURST = 20
 WINDOW_NS = 60_000_000_000
+LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
 class Sink:
@@ -22,6 +23,7 @@ class Sink:
 
     def __init__(self, stream: TextIO, size: int = 10_000) -> None:
         self.stream = stream
+        self.least = LEVELS["debug"]
         self.dropped = 0
         self._queue: queue.Queue[str | None] = queue.Queue(size)
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
@@ -39,8 +41,21 @@ class Sink:
         while (line := self._queue.get()) is not None:
             with contextlib.suppress(OSError, ValueError):
                 self.stream.write(line + "\n")
+                if self.dropped and self._queue.empty():
+                    n, self.dropped = self.dropped, 0
+                    self.stream.write(f'{{"event": "log.dropped", "level": "error", "lines": {n}}}\n')
                 if self._queue.empty():
                     self.stream.flush()
+
+    def at_least(self, level: str) -> None:
+        """From now on lines of this level and above."""
+        self.least = LEVELS[level]
+
+    def too_low(self, _logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        """A processor that lets go of what is below the level."""
+        if LEVELS.get(method, LEVELS["error"]) < self.least:
+            raise structlog.DropEvent
+        return event
 
     def close(self, seconds: float = 2.0) -> None:
         with contextlib.suppress(queue.Full):
@@ -76,13 +91,14 @@ def configure(form: str, level: str, now: Any, stream: TextIO | None = None) -> 
     target = stream or sys.stderr
     sink = Sink(target)
     console = form == "console" or (form == "auto" and target.isatty())
-    levels = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+    sink.at_least(level)
     processors: list[Any] = [
+        sink.too_low,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
         _Quieter(now),
         structlog.processors.format_exc_info,
         structlog.dev.ConsoleRenderer(colors=target.isatty()) if console else structlog.processors.JSONRenderer(ensure_ascii=False),
     ]
-    logger = structlog.wrap_logger(sink, processors=processors, wrapper_class=structlog.make_filtering_bound_logger(levels[level]))
+    logger = structlog.wrap_logger(sink, processors=processors, wrapper_class=structlog.make_filtering_bound_logger(LEVELS["debug"]))
     return logger, sink

@@ -534,13 +534,14 @@ class Brain:
         basis = msgspec.structs.replace(self._basis_now, broken_store=True)
         return entries(basis, self.operators.halts, self.operators.commands, self.moment())
 
-    def reconfigure(self, settings: Settings) -> None:
-        """A new configuration: the same state, judged by it from now on; nothing in force is cleared."""
+    def reconfigure(self, settings: Settings, changed: dict[str, Any]) -> None:
+        """A new configuration: the same state, judged by it from now on; nothing in force is cleared. `changed`: what of it, for the audit."""
         self.settings, self.parameters = settings, parameters_of(settings)
-        self.reader.sources = settings.sources
+        self.reader.reconfigure(settings)
+        self.spool.limits = msgspec.structs.replace(self.spool.limits, file_bytes=settings.limits.file)
         self.reload()
         self.refresh_basis()
-        self.note("config.changed", "operator", None, {})
+        self.note("config.changed", "operator", None, {"changed": changed})
 
     def show_all(self) -> None:
         """Fill the view from what stands, without judging."""

@@ -96,6 +96,7 @@ class Daemon:
         self.port: tuple[str, int] | None = None
         self.notices = Notices(app, self.do, log, self.outer)
         self.sources = Sources(app, log, self.outer, self.bell.set)
+        self.log_level: Callable[[str], None] = lambda _level: None
         app.publisher.withheld = self.withheld
         self.brain.facts_of = self.facts
         app.publisher.told.append(lambda _before, _entries, head: self.metrics.published(head.issued_ns))
@@ -539,7 +540,9 @@ class Daemon:
 
     async def schedule(self) -> None:
         self.outer.pop("schedule", None)
-        await Schedule(self.settings.schedule, self.check, self.report_yesterday, self.app.boottime, lambda: self.checked_ns).run(self.stop)
+        await Schedule(lambda: self.settings.schedule, self.check, self.report_yesterday, self.app.boottime, lambda: self.checked_ns).run(
+            self.stop
+        )
 
     # --- life -------------------------------------------------------------------------------------------------------
 
@@ -548,7 +551,7 @@ class Daemon:
         self.notifier.reloading(self.app.boottime())
         try:
             new = load(self.config, os.environ)
-            _, refused = reload_differences(self.settings, new)
+            changed, refused = reload_differences(self.settings, new)
             if refused:
                 raise SettingsError(f"{', '.join(refused)}: cannot be changed while running")  # noqa: TRY301
         except SettingsError as e:
@@ -558,13 +561,16 @@ class Daemon:
             self.metrics.reloaded(successful=False)
             self.log.exception("config.refused", error=f"{type(e).__name__}: {e}")
         else:
-            await self.do(lambda: self.brain.reconfigure(new))
+            before, after = self.settings.shown(), new.shown()
+            told = {key: [before.get(key), after.get(key)] for key in changed}
+            await self.do(lambda: self.brain.reconfigure(new, told))
+            self.log_level(new.log.level)
             self.settings = self.app.settings = new
             self.operators.app.settings = new
             self.app.publisher.terms.interval, self.app.publisher.terms.ttl = new.publish.interval, new.publish.ttl
             self.app.publisher.terms.on_expiry = new.publish.on_expiry
             self.metrics.reloaded(successful=True)
-            self.log.info("config.reloaded")
+            self.log.info("config.reloaded", changed=changed)
             await self.check()
         self.notifier.ready()
 

@@ -28,7 +28,7 @@ from parityd.core.strategy import Strategy
 from parityd.core.window import summed
 from parityd.edges.spool import Spool
 from parityd.edges.waiting import Waiting
-from parityd.formats import Context, Limits, Source, Unreadable, identify, read
+from parityd.formats import Context, Source, Unreadable, identify, read
 from parityd.problem import Problem
 from parityd.service import memory
 from parityd.service.doctor_checks import OK, PROBLEM, WARNING, Check, Findings, worst
@@ -111,9 +111,7 @@ def _seen(settings: Settings, asked: Asked, now_ns: int) -> _Seen:
         seen.problem = ("unreadable_file", "no regular file")
         return seen
     w = waiting(seen.book or LIVE, path, path.name)
-    x = settings.limits
-    limits = Limits(line=x.line, file=x.file, expanded=x.expanded, nesting=x.nesting, members=x.members, child_memory=x.decoder_memory)
-    reader = Reader(Spool(settings.data_dir), limits, settings.sources, round(x.future * 1e9))
+    reader = Reader.of(Spool(settings.data_dir), settings)
     try:
         _read(seen, w, reader, now_ns)
         if not seen.book and seen.batch is not None:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Self
 
 from parityd.core.columns import Block, Bounds, DecisionColumns, FillColumns
 from parityd.core.intake import FileBatch
@@ -21,6 +21,7 @@ from parityd.edges.spool import Spool
 from parityd.edges.waiting import Unopened, Waiting, unchanged
 from parityd.formats import Context, Limits, Source, Unreadable, read, texts
 from parityd.service.told import Told
+from parityd.settings import Settings
 
 IN_MEMORY = 8 << 20
 PIECE = re.compile(r"(?P<source>[^~]+)~(?:(?P<format>[a-z_]+)~)?\d{19}-[0-9a-f]{12}", re.ASCII)
@@ -67,6 +68,20 @@ class Reader:
         self.sources = sources
         self.future_ns = future_ns
         self.told = Told(lambda _key: None)
+
+    @classmethod
+    def of(cls, spool: Spool, settings: Settings) -> Self:
+        """As the settings have it."""
+        made = cls(spool, Limits(), {}, 0)
+        made.reconfigure(settings)
+        return made
+
+    def reconfigure(self, settings: Settings) -> None:
+        x = settings.limits
+        self.limits = Limits(
+            line=x.line, file=x.file, expanded=x.expanded, nesting=x.nesting, members=x.members, child_memory=x.decoder_memory
+        )
+        self.sources, self.future_ns = settings.sources, round(x.future * 1e9)
 
     def source_of(self, w: Waiting) -> tuple[str, Source | None]:
         """The `[sources.*]` entry that the file is named after, or whose book and path fit; else the book itself as the source's name."""

@@ -214,6 +214,9 @@ def test_a_reload_takes_a_good_file_and_keeps_the_old_one_beside_a_bad(running: 
     running.until(lambda: running.metric("config_last_reload_successful") == 1, "a good file is taken")
     running.until(lambda: running.override()["strategies"]["bad"]["size_multiplier"] == 0.25, "and judged by")
     assert running.override()["strategies"]["bad"]["action"] == "REDUCE_SIZE"
+    running.until(lambda: [r for r in running.audit() if r["event"] == "config.changed"], "audited")
+    (told,) = [r["data"]["changed"] for r in running.audit() if r["event"] == "config.changed"]
+    assert told == {"thresholds.reduce_to": [0.5, 0.25]}
 
 
 def test_halt_stops_within_a_second_and_lifts_with_its_file_alone(running: Box) -> None:
@@ -240,7 +243,7 @@ def test_commands_are_counted_while_they_hold(running: Box) -> None:
     )
     running.until(lambda: running.override()["strategies"]["good"]["action"] == "DISABLE_TRADING", "disabled", 5)
     running.until(lambda: running.metric("override_active", command="force_disable"), "counted", 5)
-    running.until(lambda: running.override()["strategies"]["good"]["action"] == "CONTINUE", "ended by its time", 12)
+    running.until(lambda: running.override()["strategies"]["good"]["action"] in ("CONTINUE", "WARNING"), "ended by its time", 12)
     assert (running.data / "overrides/applied").is_dir() and list((running.data / "overrides/applied").iterdir())
 
 
@@ -257,3 +260,20 @@ def test_a_decision_log_settles_a_live_trade_in_the_daemon(running: Box) -> None
     running.drop("live", *(fill("late", f"{i}", now - timedelta(minutes=90 - i)) for i in range(12)), heartbeat("late", now))
     running.drop("backtest", *(decision("late", f"{i}", now - timedelta(minutes=90 - i)) for i in range(6)), heartbeat("late", now))
     running.until(lambda: running.override()["strategies"]["late"]["action"] == "REDUCE_SIZE", "unmatched at CRITICAL", 10)
+
+
+def test_a_reload_reaches_the_schedule_the_limits_and_the_log(running: Box) -> None:
+    assert running.process is not None
+    before = running.metric("last_check_timestamp_seconds") or 0
+    running.configure(
+        CONFIG + '[thresholds]\nreduce_to = 0.25\n[schedule]\ncheck_interval = "1s"\n[limits]\nline = "1KiB"\n[log]\nlevel = "error"\n'
+    )
+    running.process.send_signal(signal.SIGHUP)
+    running.until(lambda: (running.metric("last_check_timestamp_seconds") or 0) > before + 3, "checks come by the new interval")
+    name = running.drop("live", {"kind": "heartbeat", "strategy": "long", "ts": stamp(datetime.now(UTC)), "detail": "x" * 2000})
+    running.until(lambda: [r["code"] for r in running.refused() if name in r["file"]] == ["too_long"], "a line is too long now")
+    assert '"event": "config.reloaded"' in running.log()
+    assert name not in running.log()  # neither taken in nor refused is an error
+    running.configure(CONFIG + "[thresholds]\nreduce_to = 0.25\n")
+    running.process.send_signal(signal.SIGHUP)
+    running.until(lambda: running.audit()[-1]["event"] == "config.changed", "back")
