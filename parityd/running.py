@@ -3,6 +3,7 @@
 import faulthandler
 import os
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import uvloop
@@ -10,6 +11,7 @@ import uvloop
 from parityd.app import built
 from parityd.edges import clock
 from parityd.edges.log import configure
+from parityd.edges.sdnotify import Notifier
 from parityd.service.daemon import Daemon
 from parityd.settings import Settings
 from parityd.web.server import PortTakenError
@@ -20,7 +22,9 @@ def main(settings: Settings, config: Path | None) -> int:
     faulthandler.enable()
     log, sink = configure(settings.log.format, settings.log.level, clock.boottime)
     try:
-        with built(settings, command="run") as app:
+        with ExitStack() as stack:
+            with Notifier.from_environment(os.environ).extending():  # a long history is folded, an old schema migrated
+                app = stack.enter_context(built(settings, command="run"))
 
             async def go() -> None:
                 daemon = Daemon(app, config, log)

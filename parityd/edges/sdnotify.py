@@ -8,7 +8,8 @@
 import contextlib
 import os
 import socket
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
 
 
 class Notifier:
@@ -59,6 +60,25 @@ class Notifier:
     def extend(self, seconds: float) -> bool:
         """Start, reload or stop needs this much longer, counted from now."""
         return self.send(EXTEND_TIMEOUT_USEC=max(1, int(seconds * 1e6)))
+
+    @contextlib.contextmanager
+    def extending(self, *, every: float = 10.0, by: float = 30.0, most: float = 3600.0) -> Iterator[None]:
+        """While the block lasts, ask again and again for more time: `by` seconds each, `most` in all, so that a hang ends nevertheless."""
+        over = threading.Event()
+
+        def ask() -> None:
+            for _ in range(int(most / every)):
+                self.extend(by)
+                if over.wait(every):
+                    return
+
+        asking = threading.Thread(target=ask, name="notify", daemon=True)
+        asking.start()
+        try:
+            yield
+        finally:
+            over.set()
+            asking.join()
 
 
 def _one_line(value: str | int) -> str:

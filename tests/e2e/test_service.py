@@ -227,7 +227,7 @@ def test_halt_stops_within_a_second_and_lifts_with_its_file_alone(running: Box) 
         lambda: running.override()["action"] == "EMERGENCY_STOP" and not running.override()["default"]["trading_enabled"], "stopped", 5
     )
     assert time.monotonic() - started < 2.5
-    assert running.action()["strategies"]["good"]["override"] or running.action()["override"]
+    running.until(lambda: running.action()["strategies"]["good"]["override"] or running.action()["override"], "told in the other file", 5)
     halt.unlink()
     running.until(lambda: running.override()["action"] == "REDUCE_SIZE", "lifted, and nothing else", 10)
 

@@ -28,6 +28,17 @@ def test_each_word_is_one_datagram(manager):
         assert heard.recv(4096) == expected
 
 
+def test_a_long_start_asks_again_and_again_and_not_for_ever(manager):
+    heard, say = manager
+    with say.extending(every=0.01, by=30, most=0.05):
+        assert [heard.recv(4096) for _ in range(5)] == [b"EXTEND_TIMEOUT_USEC=30000000"] * 5
+        heard.settimeout(0.1)
+        with pytest.raises(TimeoutError):
+            heard.recv(4096)
+    with say.extending(every=60):
+        assert heard.recv(4096)  # ends at once when the block does
+
+
 @pytest.mark.parametrize("address", ["", "@", "relative", "vsock:2:1234", "/nowhere/at/all", "/" + "x" * 500])
 def test_without_a_manager_nothing_happens(address):
     assert Notifier.from_environment({"NOTIFY_SOCKET": address} if address else {}).ready() is False
