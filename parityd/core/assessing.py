@@ -22,6 +22,7 @@ from parityd.core.present import Facts, state_findings
 from parityd.core.quality import quality_grade, quality_score
 from parityd.core.records import NO_TS
 from parityd.core.returns import correlation, hit_rate, interval_returns, tracking_error_returns_bps
+from parityd.core.splits import rescaled
 from parityd.core.strategy import Strategy
 from parityd.core.window import DAY_NS, Settling, settling, summed
 
@@ -93,7 +94,8 @@ def window_attribution(m: Monitor, s: Strategy, judged: Judged, until: Settling)
     w = judged.window
     if w is None:
         return {}
-    a = attribute(w.sums, w.start, w.end, m.marks, m.names, {}, {}, lambda sym, t: late_rows(s, w.start, w.end, until, sym, t))  # type: ignore[arg-type]
+    sums = rescaled(w.sums, m.splits, w.start, w.end, w.end, lambda a, b: summed(s.books, a, b, until)[0])
+    a = attribute(sums, w.start, w.end, m.marks, m.names, {}, {}, lambda sym, t: late_rows(s, w.start, w.end, until, sym, t))  # type: ignore[arg-type]
     return in_bps(convert(a, rates(m, list(a.by_currency), w.end)))
 
 

@@ -17,6 +17,7 @@ from parityd.core.measures import match_rate, mean_component, mean_fee, price_me
 from parityd.core.parameters import Parameters, StrategyTerms
 from parityd.core.records import NO_TS
 from parityd.core.rows import DEAD, HOW, NOWHEN, PART, SHELF_NS, SUSPECT, Rows, shelf_of
+from parityd.core.splits import rescaled
 from parityd.core.strategy import Strategy
 from parityd.core.summary import ID, TIMED, Summary
 from parityd.core.window import DAY_NS, Settling, Window, evidence_window, moments, numbers_of, settled_rows, summed
@@ -185,7 +186,10 @@ def carried_in(s: Strategy, start: int) -> dict[int, tuple[float, float, float, 
     """Net quantities (allowed, full, live) of the trades before `start` and their currency, by symbol: the window's positions as it began."""
     from parityd.core.summary import SYM_AT
 
-    sums, _ = summed(s.books, -(2**62), start - 1, None)
+    first = -(2**62)
+    sums = rescaled(
+        summed(s.books, first, start - 1, None)[0], s.ledger.splits, first, start - 1, start, lambda a, b: summed(s.books, a, b, None)[0]
+    )
     a, f, live = SYM_AT["q_allowed"], SYM_AT["q_full"], SYM_AT["q_live"]
     return {sym: (float(v[a]), float(v[f]), float(v[live]), sums.ccy.get(sym, 0)) for sym, v in sums.sym.items()}
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from parityd.core.executions import Postings
 from parityd.core.records import BACKTEST
 from parityd.core.rows import B_FILLS, SHELF_NS, Rows
+from parityd.core.splits import Splits
 
 F64 = NDArray[np.float64]
 UNIT = 100_000_000
@@ -32,18 +33,17 @@ class Entry(msgspec.Struct, array_like=True):
     fees: list[float] = msgspec.field(default_factory=lambda: [0.0, 0.0, 0.0])
     funding: list[float] = msgspec.field(default_factory=lambda: [0.0, 0.0, 0.0])
     trades: list[int] = msgspec.field(default_factory=lambda: [0, 0, 0])
-    ratio: float = 1.0  # what the position carried in was multiplied by (splits)
 
 
 class Ledger:
     """Entries by (symbol, interval); opening positions by symbol."""
 
-    def __init__(self) -> None:
+    def __init__(self, splits: Splits | None = None) -> None:
+        self.splits = splits or Splits()
         self.entries: dict[int, dict[int, Entry]] = {}
         self.opening: dict[int, list[int]] = {}
         self.changed: set[tuple[int, int]] = set()
         self.net: dict[int, list[int]] = {}  # position by book after all intervals, where it was asked for
-        self._splits: dict[int, list[tuple[int, float]]] | None = None
 
     def _add(self, sym: int, e: Entry, side: int, units: int) -> None:
         net = self.net.get(sym)
@@ -114,7 +114,7 @@ class Ledger:
         e = self.entry(sym, number)
         for side in sides:
             self._add(sym, e, side, units)
-        for at, ratio in self._splits_of(sym):
+        for at, ratio in self.splits.shelves(sym):
             if at > number:
                 more = round(units * (ratio - 1))
                 units += more
@@ -122,31 +122,34 @@ class Ledger:
                 for side in sides:
                     self._add(sym, later, side, more)
 
-    def _splits_of(self, sym: int) -> list[tuple[int, float]]:
-        """(interval, ratio) of each split of a symbol, oldest first; found once in the entries, then kept."""
-        if self._splits is None:
-            self._splits = {}
-            for code, table in self.entries.items():
-                own = sorted((number, e.ratio) for number, e in table.items() if e.ratio != 1.0)
-                if own:
-                    self._splits[code] = own
-        return self._splits.get(sym, [])
-
     def split(self, sym: int, number: int, ratio: float) -> None:
-        """`ratio` new units for one, from this interval on: every position carried in is multiplied, and so is what is posted before it later."""
-        carried = [self.position(sym, side, number) for side in range(4)]
-        known = self._splits_of(sym)
-        self.entry(sym, number).ratio *= ratio
-        assert self._splits is not None  # noqa: S101
-        self._splits[sym] = sorted([*(s for s in known if s[0] != number), (number, self.entry(sym, number).ratio)])
-        for side, units in enumerate(carried):
+        """`ratio` new units for one, from this interval on, as `splits` knows it: every position carried in is multiplied (and `_move` does so with
+        what is posted before it later).
+        """
+        for side, units in enumerate([self.position(sym, side, number) for side in range(4)]):
             more = round(units * (ratio - 1))
+            if not more:
+                continue
             self._add(sym, self.entry(sym, number), side, more)
-            for at, later in self._splits[sym]:
+            for at, later in self.splits.shelves(sym):
                 if at > number:
                     again = round(more * (later - 1))
                     self._add(sym, self.entry(sym, at), side, again)
                     more += again
+
+    def open(self, sym: int, units: int, t: int) -> None:
+        """A position of before all entries, in units of time t, in every book."""
+        table = self.opening.setdefault(sym, [0, 0, 0, 0])
+        for side in range(len(table)):
+            table[side] += units
+            if sym in self.net:
+                self.net[sym][side] += units
+        for at, ratio in self.splits.shelves(sym):
+            if at > t // SHELF_NS:
+                more = round(units * (ratio - 1))
+                units += more
+                for side in range(len(table)):
+                    self._add(sym, self.entry(sym, at), side, more)
 
     def position(self, sym: int, side: int, before: int) -> int:
         """Position at the start of an interval, in 1e-8 units."""

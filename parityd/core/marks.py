@@ -4,7 +4,8 @@
    a fill price only where it is newer than these by more than 15 minutes.
 2. The answer depends on the records alone, not on the order in which they came. What was taken back (`taken_back` of a rank) takes one equal
    point with it.
-3. Beyond `KEPT` points a series is thinned to the last one of each 15 minutes, oldest part first: what is read later are the boundaries of
+3. A price of before a split is, after it, that of a new unit.
+4. Beyond `KEPT` points a series is thinned to the last one of each 15 minutes, oldest part first: what is read later are the boundaries of
    15 minutes and days.
 """
 
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from parityd.core.changes import Changes
 from parityd.core.records import NO_TS
 from parityd.core.rows import SHELF_NS
+from parityd.core.splits import Splits
 
 LIVE_MARK, BACKTEST_MARK, TRADED, TRADED_LIVE = 3, 2, 0, 1
 F64 = NDArray[np.float64]
@@ -104,7 +106,8 @@ class Series:
 class Marks:
     """Marks and traded prices of every symbol (by its code)."""
 
-    def __init__(self) -> None:
+    def __init__(self, splits: Splits | None = None) -> None:
+        self.splits = splits or Splits()
         self.marks: dict[int, Series] = {}
         self.traded: dict[int, Series] = {}
 
@@ -112,13 +115,17 @@ class Marks:
         table = self.traded if rank in TRADES else self.marks
         table.setdefault(symbol, Series()).add(ts, rank, px)
 
-    def price(self, symbol: int, t: int) -> tuple[float, int]:
-        """m_T: (price, its time), or (nan, NO_TS) where nothing is known at or before t."""
+    def price(self, symbol: int, t: int, since: int = NO_TS) -> tuple[float, int]:
+        """m_T: (price, its time), or (nan, NO_TS) where nothing is known at or before t; of what was renamed (after `since`) the new name's."""
+        at, new = self.splits.renamed.get(symbol, (NO_TS, 0))
+        if new and since < at <= t:
+            found = self.price(new, t, at)
+            if found[1] >= at:
+                return found
         mark = self.marks[symbol].at(t) if symbol in self.marks else (float("nan"), NO_TS)
         fill = self.traded[symbol].at(t) if symbol in self.traded else (float("nan"), NO_TS)
-        if fill[1] == NO_TS:
-            return mark
-        return fill if mark[1] == NO_TS or fill[1] - mark[1] > FILL_LEAD_NS else mark
+        price, when = fill if fill[1] != NO_TS and (mark[1] == NO_TS or fill[1] - mark[1] > FILL_LEAD_NS) else mark
+        return (price, when) if when == NO_TS else (price / self.splits.factor(symbol, when, t), when)
 
     def mark_only(self, symbol: int, t: int) -> tuple[float, int]:
         """The newest mark (no traded price) at or before t."""
@@ -142,7 +149,7 @@ class Marks:
                 k = int(np.searchsorted(s.ts, t, side="right"))
                 if k < len(s.ts) and (best[1] == NO_TS or int(s.ts[k]) < best[1]):
                     best = s.at(int(s.ts[k]))
-        return best
+        return best if best[1] == NO_TS else (best[0] * self.splits.factor(symbol, t, best[1]), best[1])
 
     def grid(self, symbol: int, ends: Sequence[int] | I64) -> F64:
         """m_T at each of the given times (sorted). Shape (len(ends),), NaN before the first price."""
@@ -161,5 +168,11 @@ class Marks:
             k = np.searchsorted(s.ts, t, side="right") - 1
             ok = k >= 0
             newer = ok & ((when == NO_TS) | (np.where(ok, s.ts[np.maximum(k, 0)], 0) - np.where(when == NO_TS, 0, when) > FILL_LEAD_NS))
-            out[newer] = s.px[k[newer]]
+            out[newer], when[newer] = s.px[k[newer]], s.ts[k[newer]]
+        for ts, ratio in self.splits.table.get(symbol, ()):
+            out[(when < ts) & (t >= ts)] /= ratio
+        at, new = self.splits.renamed.get(symbol, (NO_TS, 0))
+        if new and (t >= at).any():
+            later = t >= at
+            out[later] = [self.price(symbol, end)[0] for end in t[later].tolist()]
         return out

@@ -15,6 +15,7 @@ from parityd.core.marks import Marks
 from parityd.core.parameters import TrackingError
 from parityd.core.records import NO_TS
 from parityd.core.rows import Rows
+from parityd.core.splits import Splits
 from parityd.core.summary import SYM_AT, Summary
 from parityd.core.terms import Names
 
@@ -125,7 +126,7 @@ def attribute(
         if v is not None and when != NO_TS:
             oldest = when if oldest is None else min(oldest, when)
         position = carried.get(sym, Carried())
-        move = _move(marks, sym, start, price)
+        move = _move(marks, sym, start, end, price)
         carry, action = (position.allowed - position.live) * move, (position.full - position.allowed) * move
         ccy = names[s.ccy.get(sym, 0) or position.ccy]
         if v is not None or funding.get(sym) or abs(carry) + abs(action) > NIL:
@@ -134,7 +135,7 @@ def attribute(
             idle.add(ccy)
         m = out.setdefault(ccy, Money(dict.fromkeys(COMPONENTS), 0.0, 0.0, 0.0, 0.0))
         if v is not None:
-            unmarked += _trades(m, v, s.latest[sym], sym, price, when, late)
+            unmarked += _trades(m, v, s.latest[sym], sym, price, when, late, marks.splits, end)
         _add(m, "carry_impact", carry)
         m.action_impact += action
         _add(m, "funding_impact", funding.get(sym, 0.0))
@@ -170,7 +171,7 @@ def _add(m: Money, name: str, value: float) -> None:
     m.components[name] = (m.components[name] or 0.0) + value
 
 
-def _trades(m: Money, v: np.ndarray, latest: int, sym: int, price: float, when: int, late: LateRows) -> int:
+def _trades(m: Money, v: np.ndarray, latest: int, sym: int, price: float, when: int, late: LateRows, splits: Splits, end: int) -> int:
     at = SYM_AT
     for name, column in (
         ("slippage_impact", "slip"),
@@ -190,24 +191,25 @@ def _trades(m: Money, v: np.ndarray, latest: int, sym: int, price: float, when: 
     if when == NO_TS or latest > when:  # some trades are newer than the newest price: each is valued at its own
         r = late(sym, when)
         unmarked = len(r)
-        gap = np.nan_to_num(r["oa"] * (r["own"] - p))
+        p_own = p * splits.factors(sym, r["t"], end)
+        gap = np.nan_to_num(r["oa"] * (r["own"] - p_own))
         both = (r["bkey"] != 0) & (r["lkey"] != 0) & (r["b_q"] > 0) & (r["l_q"] > 0) & (r["alpha"] > 0)
         sizing += gap[both].sum()
         model += gap[~both].sum()
         bought = (1.0 - r["alpha"]) * r["side"] * np.where(r["bkey"] != 0, r["b_q"], 0.0)
-        action += np.nan_to_num(bought * (np.where(r["b_q"] > 0, r["b_not"] / np.where(r["b_q"] > 0, r["b_q"], 1), 0) - p)).sum()
+        action += np.nan_to_num(bought * (np.where(r["b_q"] > 0, r["b_not"] / np.where(r["b_q"] > 0, r["b_q"], 1), 0) - p_own)).sum()
     _add(m, "sizing_impact", float(sizing))
     _add(m, "model_impact", float(model))
     m.action_impact += float(action)
     return unmarked
 
 
-def _move(marks: Marks, sym: int, start: int, price: float) -> float:
-    """How far the market moved since the window began, 0 where a price is lacking."""
+def _move(marks: Marks, sym: int, start: int, end: int, price: float) -> float:
+    """How far the market moved a unit that the window began with, 0 where a price is lacking."""
     first, when = marks.price(sym, start)
     if when == NO_TS:
         first, _ = marks.first_after(sym, start)
-    return 0.0 if math.isnan(first) or math.isnan(price) else price - first
+    return 0.0 if math.isnan(first) or math.isnan(price) else price * marks.splits.factor(sym, start, end) - first
 
 
 def convert(a: Attribution, rate: dict[str, float | None]) -> Money | None:

@@ -25,6 +25,7 @@ from parityd.core.records import BACKTEST, BOOKS, LIVE, Line, Mark, Order, Run
 from parityd.core.rows import Shelf
 from parityd.core.runs import run_of_file, span_of, strip
 from parityd.core.said import hear
+from parityd.core.splits import Splits
 from parityd.core.strategy import Strategy
 from parityd.core.taking import Share, by_strategy, take_in_share, take_prices
 from parityd.core.terms import Instruments, Names, canonical
@@ -51,7 +52,8 @@ class Monitor:
         self.known = Known()
         self.places = Places()
         self.instruments = Instruments(parameters, names)
-        self.prices = Prices(parameters, names, self.instruments)
+        self.splits = Splits()
+        self.prices = Prices(parameters, names, self.instruments, self.splits)
         self.strategies: dict[str, Strategy] = {}
         self.rebuilder = rebuilder
 
@@ -79,7 +81,7 @@ class Monitor:
     def strategy(self, name: str) -> Strategy:
         found = self.strategies.get(name)
         if found is None:
-            found = self.strategies[name] = Strategy(name, self.parameters, self.places, self.load)
+            found = self.strategies[name] = Strategy(name, self.parameters, self.places, self.load, self.splits)
         return found
 
     def _may_enter(self, name: str) -> bool:
@@ -141,9 +143,7 @@ class Monitor:
         """The rare records, one by one."""
         for f, got in zip(files, counted, strict=True):
             for line in got.rare:
-                name = hear(self, f.book, line, self._run_of(f, getattr(line.record, "strategy", "")))
-                if name:
-                    out.touched.add(name)
+                out.touched.update(hear(self, f.book, line, self._run_of(f, getattr(line.record, "strategy", ""))))
             if got.shadows is not None:
                 self._shadows(got.shadows, out)
 

@@ -47,8 +47,10 @@ def note_fills(m: Monitor, c: FillColumns, e: Executions, *, back: bool = False)
             if back:
                 for row in rows:
                     watch.take_back(row)
+                _grow(m, watch, rows, pair.sym, code, sign=-1)
                 continue
             watch.post(rows)
+            _grow(m, watch, rows, pair.sym, code)
             total, newest = watch.total(pair.sym, code), int(w[np.argmax(c.ts[w])])
             total.multiplier = float(abs(e.postings.quantity[newest]) / c.quantity[newest])
             total.ccy = m.names.code(c.currency[newest]) if c.currency[newest] else pair.ccy
@@ -62,6 +64,18 @@ def _tape(e: Executions, c: FillColumns, w: np.ndarray, sym: int, account: int) 
     rows["cash"] = -p.quantity[w] * p.price[w] - p.fee[w]
     rows["reduces"] = c.reduce_only[w] == 1
     return rows
+
+
+def _grow(m: Monitor, watch: Watch, rows: Tape, sym: int, account: int, sign: int = 1) -> None:
+    """What splits that are known already make of fills of before them (and after the first position record, which tells the others)."""
+    seed = watch.seeds.get(sym, {}).get(account)
+    new = rows if seed is None else rows[rows["ts"] > seed.ts]
+    more = 0
+    for ts, ratio in m.splits.table.get(sym, ()):
+        units = round((int(new["held"][new["ts"] < ts].sum()) + more) * (ratio - 1))
+        if units:
+            watch.post(_single(sym, ts, account=account, units=sign * units))
+        more += units
 
 
 def note_funding(s: Strategy, sym: int, ts: int, amount: float) -> None:
@@ -154,8 +168,15 @@ def _seed(m: Monitor, watch: Watch, r: Reported) -> None:
     if known is not None and known.ts <= r.ts:
         return
     explained = watch.filled(r.sym, account, r.ts)
-    if explained is not None:
-        watch.seeds.setdefault(r.sym, {})[account] = Seed(r.ts, reported, reported - explained)
+    if explained is None:
+        return
+    seed = watch.seeds.setdefault(r.sym, {})[account] = Seed(r.ts, reported, reported - explained)
+    more = 0
+    for ts, ratio in m.splits.table.get(r.sym, ()):
+        told = (seed.offset if r.ts < ts else 0) - (known.offset if known is not None and known.ts < ts else 0)
+        units = round((told + more) * (ratio - 1))
+        watch.post(_single(r.sym, ts, account=account, units=units))
+        more += units
 
 
 def _open(s: Strategy) -> None:
@@ -165,9 +186,7 @@ def _open(s: Strategy) -> None:
         more = watch.opening(sym) - watch.opened.get(sym, 0)
         if more:
             watch.opened[sym] = watch.opening(sym)
-            table = s.ledger.opening.setdefault(sym, [0, 0, 0, 0])
-            for side in range(len(table)):
-                table[side] += more
+            s.ledger.open(sym, more, min(seed.ts for seed in watch.seeds[sym].values()))
 
 
 def _due(m: Monitor, watch: Watch, r: Reported) -> None:

@@ -15,6 +15,7 @@ from parityd.core import owners
 from parityd.core.marks import BACKTEST_MARK, LIVE_MARK, TRADED, TRADED_LIVE, TRADES, Marks, taken_back
 from parityd.core.parameters import Parameters
 from parityd.core.records import LIVE, NO_TS
+from parityd.core.splits import Splits
 from parityd.core.terms import Instruments, Names, canonical
 
 I32 = NDArray[np.int32]
@@ -27,9 +28,9 @@ NONE: Quotes = {}
 class Prices:
     """The one source of prices."""
 
-    def __init__(self, parameters: Parameters, names: Names, instruments: Instruments) -> None:
+    def __init__(self, parameters: Parameters, names: Names, instruments: Instruments, splits: Splits) -> None:
         self.parameters, self.names, self.instruments = parameters, names, instruments
-        self.marks = Marks()
+        self.marks = Marks(splits)
         self.fresh: list[tuple[int, int, I64, F64]] = []
         self.asked: dict[int, int] = {}  # symbol of FEE/QUOTE -> newest fill that asked in this turn
         self.before: dict[int, tuple[I64, F64]] = {}  # marks as they were before the turn, of symbols that fees were asked of

@@ -36,6 +36,7 @@ from parityd.core.portfolio import Part, books_end, measured, pooled_markouts, t
 from parityd.core.quality import quality_grade, quality_score
 from parityd.core.records import LIVE, NO_TS
 from parityd.core.rows import SHELF_NS, shelf_of
+from parityd.core.splits import rescaled
 from parityd.core.strategy import Strategy
 from parityd.core.summary import Summary, total
 from parityd.core.trade_view import cost, values, view
@@ -87,6 +88,7 @@ def _day_of(m: Monitor, s: Strategy, day: str, now: int, *, waiting: bool) -> Da
     until = settling(s, m.parameters, now, waiting=waiting)
     paired = Settling(timed=2**62, b_only=until.b_only, l_only=until.l_only)
     sums, pending = summed(s.books, start, end, paired)
+    sums = rescaled(sums, m.splits, start, end, end + 1, lambda a, b: summed(s.books, a, b, paired)[0])
     funding = _funding(s, start, end)
     carried = _carried(m, s, start, funding)
     a = attribute(sums, start, end + 1, m.marks, m.names, carried, funding, lambda sym, t: late_rows(s, start, end, paired, sym, t))  # type: ignore[arg-type]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from parityd.core.instants import parse_time
+from parityd.core.instants import DAY_NS, parse_time
 from parityd.core.observed import note_funding, note_split
 from parityd.core.records import (
     LIVE,
@@ -35,14 +35,13 @@ if TYPE_CHECKING:
 FLAGS = ("broker_connected", "position_tracker_ok", "order_book_connected", "balance_synced")
 
 
-def hear(m: Monitor, book: str, line: Line, run: str = "") -> str | None:
-    """Take one rare record in; returns the strategy it touches. `run`: the run of its file. Orders are rows, and `monitor`'s."""
+def hear(m: Monitor, book: str, line: Line, run: str = "") -> list[str]:
+    """Take one rare record in; returns the strategies it touches. `run`: the run of its file. Orders are rows, and `monitor`'s."""
     record, ts = line.record, line.ts
     if isinstance(record, (Mark, Run)):
-        return getattr(record, "strategy", None)
+        return [record.strategy] if isinstance(record, Run) else []
     if isinstance(record, Split):
-        _split(m, record, ts)
-        return None
+        return _split(m, record, ts)
     s = m.strategy(record.strategy)
     s.memory.pulses[book].see(ts)
     if isinstance(record, Heartbeat):
@@ -66,7 +65,7 @@ def hear(m: Monitor, book: str, line: Line, run: str = "") -> str | None:
         s.memory.reports.append(
             Reported("balance", ts, equity=record.equity, account=str(record.account or ""), currency=record.currency or "")
         )
-    return s.name
+    return [s.name]
 
 
 def _heartbeat(p: Pulse, record: Heartbeat, ts: int) -> None:
@@ -99,10 +98,19 @@ def _bust(m: Monitor, s: Strategy, book: str, record: Bust) -> None:
             m.rebuilder.of(s.name).busts.add((book, key))
 
 
-def _split(m: Monitor, record: Split, ts: int) -> None:
+def _split(m: Monitor, record: Split, ts: int) -> list[str]:
+    touched: list[str] = []
     sym = m.names.code(canonical(record.symbol, m.parameters))
+    new = m.names.code(canonical(record.new_symbol, m.parameters)) if record.new_symbol else 0
+    if not m.splits.learn(sym, ts, record.ratio, new):
+        return touched
     for s in m.strategies.values():
         known = sym in s.ledger.entries or sym in s.ledger.opening
         s.ledger.split(sym, ts // SHELF_NS, record.ratio)
         if known:
             note_split(s, sym, ts, record.ratio)
+            s.books.changed_days |= {day for number in s.books.summaries if (day := number * SHELF_NS // DAY_NS) >= ts // DAY_NS} | {
+                ts // DAY_NS
+            }
+            touched.append(s.name)
+    return touched

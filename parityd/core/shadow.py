@@ -89,7 +89,7 @@ def judge(m: Monitor, s: Strategy, since_ns: int, until: Settling, end_ns: int =
     c = None if c is None else _standing(s, c, since_ns)
     if c is None or not len(c):
         return None
-    paper = Strategy(s.name, m.parameters, Places(), lambda _s, _n: None)
+    paper = Strategy(s.name, m.parameters, Places(), lambda _s, _n: None, m.splits)
     paper.memory.pulses = s.memory.pulses
     far = paper.books.far_ns()
     live = _live(m, s, c)

@@ -11,6 +11,7 @@ from parityd.core.parameters import Parameters
 from parityd.core.publications import Publications
 from parityd.core.records import BACKTEST, LIVE, NO_TS
 from parityd.core.shelves import Load
+from parityd.core.splits import Splits
 from parityd.core.watch import Beat, Watch
 
 
@@ -80,10 +81,10 @@ class Memory(msgspec.Struct):
 class Strategy:
     """A strategy: its books, its ledger, its memory."""
 
-    def __init__(self, name: str, parameters: Parameters, places: Places, load: Load) -> None:
+    def __init__(self, name: str, parameters: Parameters, places: Places, load: Load, splits: Splits | None = None) -> None:
         self.name = name
         self.books = Books(name, parameters, places, load)
-        self.ledger = Ledger()
+        self.ledger = Ledger(splits)
         self.memory = Memory()
         self.busiest = Busiest()
 

@@ -30,13 +30,13 @@ def cost(rows: Rows, price: np.ndarray) -> np.ndarray:
 
 
 def values(rows: Rows, marks: Marks, end: int) -> np.ndarray:
-    """m_T for each row, NaN where it would be older than the trade."""
+    """m_T for each row, of a unit as it was traded; NaN where it would be older than the trade."""
     out = np.full(len(rows), np.nan)
     for sym in np.unique(rows["sym"]).tolist():
         price, at = marks.price(sym, end)
         if at != NO_TS:
             w = (rows["sym"] == sym) & (rows["t"] <= at)
-            out[w] = price
+            out[w] = price * marks.splits.factors(sym, rows["t"][w], end)
     return out
 
 

@@ -26,6 +26,9 @@ _pack = msgspec.msgpack.Encoder().encode
 RESIDENT_DAYS = 40
 
 
+_Splits = tuple[dict[int, list[tuple[int, float]]], dict[int, tuple[int, int]]]
+
+
 def history_of(store: Store) -> Rebuilder:
     def history(strategy: str) -> Iterator[Piece]:
         for file, fills, decisions, rare in store.records(strategy):
@@ -43,6 +46,9 @@ def fold(store: Store, parameters: Parameters) -> Verdicts:
         m.known.add(keys, contents)
     for keys, shelves in store.places():
         m.places.put_many(keys, shelves)
+    split = store.state("splits")
+    if split:
+        m.splits.table, m.splits.renamed = msgspec.msgpack.decode(split, type=_Splits)
     for sym, rank, ts, px in store.marks():
         m.marks.add(sym, rank, ts, px)
     for key, blob in store.states("strategy/").items():
@@ -98,6 +104,9 @@ def gather(v: Verdicts, saved_names: int) -> Commit:
     for sym, rank, ts, px in m.new_marks:
         c.marks.append((sym, rank, ts, px))
     m.new_marks = []
+    split = _pack((m.splits.table, m.splits.renamed))
+    if (m.splits.table or m.splits.renamed) and v.saved.get("/splits") != split:
+        c.states["splits"] = v.saved["/splits"] = split
     standing = _pack(v.standing)
     if v.saved.get("/standing") != standing:
         c.states["standing"] = v.saved["/standing"] = standing

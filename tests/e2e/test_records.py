@@ -203,7 +203,6 @@ def test_a_bust_may_come_before_its_fill(tmp_path: Path) -> None:
     assert box.check(at(21))["strategies"]["s"]["trades"]["pending"] == 0
 
 
-@pytest.mark.xfail(reason="a split that both books tell is counted twice", strict=True)
 def test_a_split_changes_position_and_price_alike(tmp_path: Path) -> None:
     """Bought 10 at 100 in both books; four for one; sold 40 at 25: no position is left and nothing was lost."""
     box = Box(tmp_path, "[thresholds]\nmin_trades = 1\n")
