@@ -68,6 +68,8 @@ class Daemon:
         self.settings: Settings = app.settings
         self.metrics = Metrics(__version__)
         self.metrics.reloaded(successful=True)
+        if app.brain.reporter.last_made_ns is not None:
+            self.metrics.reported(app.brain.reporter.last_made_ns)
         self.desk = DeskView(app, app.now())
         self.operators = Watch(app)
         self.notifier = Notifier.from_environment(os.environ)

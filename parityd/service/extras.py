@@ -22,10 +22,11 @@ from parityd.core.monitor import Monitor
 from parityd.core.performance import daily_profits, performance
 from parityd.core.portfolio import week_drift
 from parityd.core.records import LIVE, NO_TS, Line
-from parityd.core.returns import correlation, hit_rate, interval_returns, part_of, tracking_error_returns_bps
+from parityd.core.returns import A_DAY, correlation, hit_rate, interval_returns, part_of, tracking_error_returns_bps
 from parityd.core.round_trips import Lot
 from parityd.core.rows import SHELF_NS
 from parityd.core.strategy import Strategy
+from parityd.core.summary import ShelfSummary
 from parityd.core.trailing import trailing
 from parityd.core.window import settling
 from parityd.store import Store
@@ -79,6 +80,8 @@ def day_extras(
 def _unpriced(m: Monitor, store: Store, start: int, end: int) -> dict[str, dict[str, dict[str, float]]]:
     """By strategy and currency: number and sum of the fees of the day's fills that no mark could value."""
     out: dict[str, dict[str, dict[str, float]]] = {}
+    if not any(part["unpriced"] for s in m.strategies.values() for one in _summaries(s, start, end) for part in one.parts):
+        return out
     for file, own, _, _ in store.records(None, start, end):
         if own is None or not any(own.fee_currency):
             continue
@@ -96,6 +99,11 @@ def _unpriced(m: Monitor, store: Store, start: int, end: int) -> dict[str, dict[
             said["fees"] += 1
             said["amount"] += float(own.fee[i])
     return out
+
+
+def _summaries(s: Strategy, start: int, end: int) -> list[ShelfSummary]:
+    """Of the day's shelves and of the days around it: a fill may lie elsewhere than the trade that it belongs to."""
+    return [s.books.summaries[k] for k in range(start // SHELF_NS - A_DAY, end // SHELF_NS + A_DAY) if k in s.books.summaries]
 
 
 def _of_pair(m: Monitor, book: str, strategy: str, symbol: str) -> tuple[str, str]:
@@ -122,6 +130,8 @@ def _records(
     """Live fills and other lines of [start, end] by strategy (of `names`), and whether they are all: no fills where there are more than `most`."""
     fills: dict[str, list[FillColumns]] = {}
     lines: dict[str, list[Line]] = {}
+    if store.fills_within(LIVE, start, end) > most:
+        return {}, {}, False
     held = 0
     for file, own, _, rare in store.records(None, start, end):
         if file.book != LIVE:

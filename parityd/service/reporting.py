@@ -58,7 +58,9 @@ class Reporter:
     def __init__(self, brain: Brain) -> None:
         self.brain = brain
         self.unwritten: list[tuple[str, bytes, bytes | None]] = []
-        self.last_day = max((r.day for r in brain.store.reports()), default=None)
+        known = brain.store.reports()
+        self.last_day = max((r.day for r in known), default=None)
+        self.last_made_ns = max((r.generated_ns for r in known), default=None)
 
     def make(self, day: str, now: int, revision: int = 1) -> dict[str, Any]:
         b = self.brain

@@ -108,6 +108,12 @@ class Reads:
         """Entries in order of ingest, those with `order` > `after`."""
         return [_entry(row) for row in self._all(_FILES + " WHERE id > ? ORDER BY id LIMIT ?", after, limit)]
 
+    def fills_within(self, book: str, first_ns: int, last_ns: int) -> int:
+        """At most so many fills with `ts` in [first, last] are stored of a book: all of the files that reach into it."""
+        sql = "SELECT sum(json_extract(by_kind, '$.fill')) FROM file WHERE book = ? AND last_ts >= ? AND first_ts <= ?"
+        found = self._one(sql, book, first_ns, last_ns)
+        return int((found and found[0]) or 0)
+
     def refusals_of(self, first_ns: int, last_ns: int) -> dict[str, dict[str, int]]:
         """By book and code: refused records of files with records in [first, last], and files refused whole that came then."""
         sql = """SELECT book, refused FROM file WHERE refused != '{}' AND
