@@ -126,6 +126,7 @@ class Ledger:
         """`ratio` new units for one, from this interval on, as `splits` knows it: every position carried in is multiplied (and `_move` does so with
         what is posted before it later).
         """
+        self.entry(sym, number)  # what it is worth changes, be nothing multiplied
         for side, units in enumerate([self.position(sym, side, number) for side in range(4)]):
             more = round(units * (ratio - 1))
             if not more:

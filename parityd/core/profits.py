@@ -73,7 +73,8 @@ class Profits:
     def _repriced(self, tape: Tape, marks: Marks) -> int:
         """The earliest interval that a changed price ends or begins."""
         earliest = 2**62
-        for sym in tape.places:
+        new = {code for _, code in marks.splits.renamed.values()}
+        for sym in {*tape.places, *new}:
             for name, table in (("marks", marks.marks), ("traded", marks.traded)):
                 series = table.get(sym)
                 if series is None:
