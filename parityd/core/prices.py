@@ -16,7 +16,7 @@ from parityd.core.marks import BACKTEST_MARK, LIVE_MARK, TRADED, TRADED_LIVE, TR
 from parityd.core.parameters import Parameters
 from parityd.core.records import LIVE, NO_TS
 from parityd.core.splits import Splits
-from parityd.core.terms import Instruments, Names, canonical
+from parityd.core.terms import Instruments, Names, Pair, canonical
 
 I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
@@ -101,6 +101,28 @@ class Prices:
             newer = newer[ts[k[newer]] > when[newer]]
             out[newer], when[newer] = px[k[newer]], ts[k[newer]]
         return out
+
+    def funding(self, pair: Pair, currency: str, amount: float, t: int, before: Quotes = NONE) -> float | None:
+        """Funding in the quote currency, valued like a fee; in the base currency at the symbol's own mark. None: unpriced. It is remembered as
+        one that asked.
+        """
+        if currency in ("", pair.quote) or not pair.quote:
+            return amount
+        at = np.array([t])
+        rate = float((self.worth(currency, pair.quote, at, before) if before else self.fees(currency, pair.quote, at))[0])
+        if np.isnan(rate) and currency in (pair.base, pair.own_base):
+            self.asked[pair.sym] = max(self.asked.get(pair.sym, NO_TS), t)
+            ts, px = before[pair.sym] if pair.sym in before else self.marks.marks_only(pair.sym)
+            k = int(np.searchsorted(ts, t, side="right")) - 1
+            rate = float(px[k]) if k >= 0 else rate
+        return None if np.isnan(rate) else amount * rate
+
+    def remember(self, until: dict[int, int]) -> None:
+        """Who asked in this turn: into a strategy's memory, and watched from now on."""
+        for code, newest in self.asked.items():
+            until[code] = max(until.get(code, NO_TS), newest)
+            self.watched[code] = max(self.watched.get(code, NO_TS), newest)
+        self.asked.clear()
 
     def fee(self, currency: str, quote: str, t: int) -> float | None:
         """The same at one time."""

@@ -19,14 +19,17 @@ from numpy.typing import NDArray
 from parityd.core.books import RunSpan
 from parityd.core.columns import Columns, DecisionColumns, FillColumns
 from parityd.core.executions import Executions, FeePrice, fill_executions, order_names
+from parityd.core.instants import DAY_NS
 from parityd.core.intake import Counted
-from parityd.core.observed import note_fills
+from parityd.core.observed import note_fills, note_funding
 from parityd.core.orders import follow, followed, link_rows, take_in
+from parityd.core.prices import NONE
 from parityd.core.records import BACKTEST, LIVE, NO_TS, Funding, Line
 from parityd.core.remake import Taken, remake
 from parityd.core.runs import run_of_file, superseded
 from parityd.core.standing import busted, carried_out, opposites, replaced, replaced_by
 from parityd.core.strategy import Strategy
+from parityd.core.terms import Pair
 
 if TYPE_CHECKING:
     from parityd.core.monitor import Monitor
@@ -112,7 +115,7 @@ def _syms(e: Executions) -> I64:
 
 def _look_back(m: Monitor, s: Strategy, piece: Piece, asked: Asked) -> None:
     """Records of earlier turns: take out what a new run replaced, and price fees again where marks came late."""
-    book, decisions, fills, rare = piece
+    book, decisions, fills, _ = piece
     if asked.runs is not None and book == BACKTEST:
         for c in (decisions, fills):
             if c is not None:
@@ -124,21 +127,54 @@ def _look_back(m: Monitor, s: Strategy, piece: Piece, asked: Asked) -> None:
             if gone.any():
                 e = fill_executions(book, fills.take(gone), m.instruments, _before(m, asked.quotes))
                 s.ledger.post(book, _syms(e)[e.postings.pair], e.postings, -1)
-        _unfund(m, s, piece, asked.runs, rare)
+        _unfund(m, s, piece, asked.runs, asked.quotes)
+    if asked.quotes:
+        _fund_again(m, s, piece, asked)
     if asked.quotes and fills is not None:
         _price_again(m, s, book, fills, asked)
 
 
-def _unfund(m: Monitor, s: Strategy, piece: Piece, before: list[RunSpan], rare: list[Line]) -> None:
-    ids = [c.run_id for c in piece[1:3] if isinstance(c, DecisionColumns | FillColumns)]
-    run = run_of_file(rare, s.name, *ids)
+def _funded(m: Monitor, s: Strategy, piece: Piece) -> Iterator[tuple[Funding, int, Pair, str]]:
+    """Each funding record of the strategy with its time, instrument and run."""
+    book, *columns, rare = piece
+    run = (
+        run_of_file(rare, s.name, *(c.run_id for c in columns if isinstance(c, DecisionColumns | FillColumns))) if book == BACKTEST else ""
+    )
     for line in rare:
-        r = line.record
-        if isinstance(r, Funding) and r.strategy == s.name:
-            pair = m.instruments.pair(BACKTEST, s.name, r.symbol)
-            at = np.zeros(1, np.int64), np.array([line.ts]), [run]
-            if superseded(s.books.runs, [pair.symbol], *at)[0] and not superseded(before, [pair.symbol], *at)[0]:
-                s.ledger.fund(BACKTEST, pair.sym, line.ts, -r.amount)
+        if isinstance(line.record, Funding) and line.record.strategy == s.name:
+            yield line.record, line.ts, m.instruments.pair(book, s.name, line.record.symbol), run
+
+
+def _unfund(m: Monitor, s: Strategy, piece: Piece, before: list[RunSpan], quotes: Quotes) -> None:
+    for r, ts, pair, run in _funded(m, s, piece):
+        at = np.zeros(1, np.int64), np.array([ts]), [run]
+        if superseded(s.books.runs, [pair.symbol], *at)[0] and not superseded(before, [pair.symbol], *at)[0]:
+            amount = m.prices.funding(pair, r.currency or "", r.amount, ts, quotes)
+            if amount is None:
+                s.memory.unpriced_funding.remove(ts)
+            else:
+                s.ledger.fund(BACKTEST, pair.sym, ts, -amount)
+
+
+def _fund_again(m: Monitor, s: Strategy, piece: Piece, asked: Asked) -> None:
+    """Funding in another currency, where marks of that came late."""
+    book = piece[0]
+    for r, ts, pair, run in _funded(m, s, piece):
+        if (
+            not r.currency
+            or ts < asked.late
+            or (book == BACKTEST and superseded(s.books.runs, [pair.symbol], np.zeros(1, np.int64), np.array([ts]), [run])[0])
+        ):
+            continue
+        old, new = (m.prices.funding(pair, r.currency, r.amount, ts, quotes) for quotes in (asked.quotes, NONE))
+        more = (new or 0.0) - (old or 0.0)
+        if old is None and new is not None:
+            s.memory.unpriced_funding.remove(ts)
+        if more:
+            s.ledger.fund(book, pair.sym, ts, more)
+            s.books.changed_days.add(ts // DAY_NS)
+            if book == LIVE:
+                note_funding(s, pair.sym, ts, more)
 
 
 def _unprice(m: Monitor, book: str, c: DecisionColumns | FillColumns) -> None:

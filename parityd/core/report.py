@@ -60,6 +60,7 @@ class DayOf(msgspec.Struct):
     worst: list[dict[str, Any]]
     best: list[dict[str, Any]]
     drift: float | None = None
+    unpriced_funding: int = 0
 
 
 def day_report(
@@ -95,7 +96,8 @@ def _day_of(m: Monitor, s: Strategy, day: str, now: int, *, waiting: bool) -> Da
     variance, worst, best = _ranked(m, s, start, end, paired)
     window = Window(start, end, sums, pending)
     drift = cumulative_drift(s, paired, window, m.parameters.of(s.name))[0]
-    return DayOf(sums, counts(sums, pending), a, variance, worst, best, drift)
+    unpriced = sum(start <= ts <= end for ts in s.memory.unpriced_funding)
+    return DayOf(sums, counts(sums, pending), a, variance, worst, best, drift, unpriced)
 
 
 def _carried(m: Monitor, s: Strategy, start: int, funding: dict[int, float]) -> dict[int, Carried]:
@@ -177,7 +179,7 @@ def _figures(m: Monitor, days: list[DayOf], day: str, metrics: Mapping[str, floa
         "metrics": {k: measured[k] if k in measured else metrics.get(k) for k in METRICS},
         "attribution": {**in_bps(money), "currency": in_currency(money)},
         "coverage": coverage(sums),
-        "unpriced_fees": int(sums["unpriced"]), "unmarked": merged.unmarked, "mark_age": merged.mark_age,
+        "unpriced_fees": int(sums["unpriced"]) + sum(d.unpriced_funding for d in days), "unmarked": merged.unmarked, "mark_age": merged.mark_age,
     }  # fmt: skip
     names = sorted(merged.by_currency)
     out["attribution"]["in"] = (names[0] or None) if len(names) == 1 else m.parameters.reporting_currency if money is not None else None

@@ -85,10 +85,16 @@ def replaced(m: Monitor, s: Strategy, book: str, symbol: str, ts: int, run: str)
 def _fund(m: Monitor, s: Strategy, book: str, record: Funding, ts: int, run: str) -> None:
     if replaced(m, s, book, record.symbol, ts, run):
         return
-    sym = m.instruments.pair(book, record.strategy, record.symbol).sym
-    s.ledger.fund(book, sym, ts, record.amount)
+    pair = m.instruments.pair(book, record.strategy, record.symbol)
+    amount = m.prices.funding(pair, record.currency or "", record.amount, ts)
+    m.prices.remember(s.memory.fee_until)
+    s.books.changed_days.add(ts // DAY_NS)
+    if amount is None:
+        s.memory.unpriced_funding.append(ts)
+        return
+    s.ledger.fund(book, pair.sym, ts, amount)
     if book == LIVE:
-        note_funding(s, sym, ts, record.amount)
+        note_funding(s, pair.sym, ts, amount)
 
 
 def _bust(m: Monitor, s: Strategy, book: str, record: Bust) -> None:

@@ -7,6 +7,7 @@
 """
 
 from collections.abc import Callable
+from copy import copy
 from math import prod
 
 import numpy as np
@@ -60,7 +61,11 @@ class Splits:
 
 def rescaled(s: Summary, splits: Splits, start: int, end: int, upto: int, part: Callable[[int, int], Summary]) -> Summary:
     """The sums of the trades of [start, end] with quantities in units of `upto`. `part(a, b)` gives the sums of [a, b]."""
-    for sym in [k for k in s.sym if splits.between(k, start, upto)]:
+    split = [k for k in s.sym if splits.between(k, start, upto)]
+    if split:
+        s = copy(s)  # the sums of shelves are shared
+        s.sym = dict(s.sym)
+    for sym in split:
         edges = [ts for ts, _ in splits.between(sym, start, upto) if ts <= end]
         whole = s.sym[sym].copy()
         whole[list(IN_UNITS)] = 0.0

@@ -71,6 +71,7 @@ class Memory(msgspec.Struct):
     first_seen: int = NO_TS
     imported_until: int = NO_TS
     fee_until: dict[int, int] = msgspec.field(default_factory=dict)  # symbol FEE/QUOTE -> newest fill whose fee it priced, or should have
+    unpriced_funding: list[int] = msgspec.field(default_factory=list)  # when funding was paid whose currency has no mark yet
     decided: list[str] = msgspec.field(default_factory=list)  # books that have sent decisions
     id_fills: bool = False  # the backtest has sent fills with trade ids
     line: int = NO_TS  # nothing before it raises anything (reset)

@@ -119,11 +119,7 @@ def take_in_share(m: Monitor, s: Strategy, share: Share, now: int) -> None:
 
 
 def _post(m: Monitor, s: Strategy, book: str, c: FillColumns, e: Executions) -> None:
-    if m.prices.asked:
-        for code, newest in m.prices.asked.items():
-            s.memory.fee_until[code] = max(s.memory.fee_until.get(code, NO_TS), newest)
-            m.prices.watched[code] = max(m.prices.watched.get(code, NO_TS), newest)
-        m.prices.asked.clear()
+    m.prices.remember(s.memory.fee_until)
     s.ledger.post(book, np.array([p.sym for p in e.pairs], np.int64)[e.postings.pair], e.postings)
     if book == LIVE:
         observed.note_fills(m, c, e)
