@@ -9,7 +9,7 @@
    15 minutes and days.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,12 +35,23 @@ def taken_back(rank: int) -> int:
 TRADES = (TRADED, TRADED_LIVE, taken_back(TRADED), taken_back(TRADED_LIVE))
 
 
+def in_order(ts: I64, rank: NDArray[np.int8], px: F64) -> I64:
+    """The order by time, then rank, then price. What comes is mostly in order of time, and few times are the same."""
+    order: I64 = np.argsort(ts, kind="stable")
+    new = np.diff(ts[order]) != 0
+    if not new.all():
+        alike = np.flatnonzero(np.concatenate([[False], ~new]) | np.concatenate([~new, [False]]))
+        mine, group = order[alike], np.concatenate([[0], np.cumsum(new)])[alike]
+        order[alike] = mine[np.lexsort((px[mine], rank[mine], group))]
+    return order
+
+
 class Series:
     """Points (time, rank, price), sorted so when read: of equal time the highest rank stands, of equal rank the largest price (any rule will
     do, if it does not depend on order).
     """
 
-    __slots__ = ("_fresh", "_waiting", "changes", "px", "rank", "ts")
+    __slots__ = ("_fresh", "_waiting", "changes", "px", "rank", "thinned", "ts")
 
     def __init__(self) -> None:
         self.ts: I64 = np.zeros(0, np.int64)
@@ -48,14 +59,16 @@ class Series:
         self.px: F64 = np.zeros(0)
         self._fresh: list[tuple[I64, NDArray[np.int8], F64]] = []
         self._waiting = 0
+        self.thinned = False  # since this was last set to False: what is stored holds more than is needed
         self.changes = Changes()  # the earliest time of each batch that came or was taken back
 
-    def add(self, ts: I64, rank: int, px: F64) -> None:
+    def add(self, ts: I64, rank: int, px: F64, *, later: bool = False) -> None:
+        """New points; `later`: they are not sorted in before they are asked for."""
         if len(ts):
             self._fresh.append((ts, np.full(len(ts), rank, np.int8), px))
             self.changes.note(int(ts.min()))
             self._waiting += len(ts)
-            if self._waiting > MANY and 4 * self._waiting > len(self.ts):
+            if not later and self._waiting > MANY and 4 * self._waiting > len(self.ts):
                 self.settle()
 
     def settle(self) -> None:
@@ -74,7 +87,7 @@ class Series:
         behind = len(self.ts) == 0 or int(ts.min()) > int(self.ts[-1])  # the usual case: only what is new is sorted
         if not behind:
             ts, rank, px = np.concatenate([self.ts, ts]), np.concatenate([self.rank, rank]), np.concatenate([self.px, px])
-        order = np.lexsort((px, rank, ts))
+        order = in_order(ts, rank, px)
         ts, rank, px = ts[order], rank[order], px[order]
         if behind:
             ts, rank, px = np.concatenate([self.ts, ts]), np.concatenate([self.rank, rank]), np.concatenate([self.px, px])
@@ -90,6 +103,7 @@ class Series:
 
     def _thin(self) -> None:
         if len(self.ts) > KEPT:
+            self.thinned = True
             half = len(self.ts) // 2
             keep = np.ones(len(self.ts), np.bool_)
             shelf = self.ts[:half] // SHELF_NS
@@ -111,9 +125,22 @@ class Marks:
         self.marks: dict[int, Series] = {}
         self.traded: dict[int, Series] = {}
 
-    def add(self, symbol: int, rank: int, ts: I64, px: F64) -> None:
+    def add(self, symbol: int, rank: int, ts: I64, px: F64, *, later: bool = False) -> None:
         table = self.traded if rank in TRADES else self.marks
-        table.setdefault(symbol, Series()).add(ts, rank, px)
+        series = table.get(symbol)
+        if series is None:
+            series = table[symbol] = Series()
+        series.add(ts, rank, px, later=later)
+
+    def thinned(self) -> Iterator[tuple[int, tuple[int, ...], list[tuple[int, I64, F64]]]]:
+        """Series that were thinned since this was asked last: (symbol, all their ranks, what is left of each rank)."""
+        for table, ranks in ((self.marks, (LIVE_MARK, BACKTEST_MARK)), (self.traded, (TRADED, TRADED_LIVE))):
+            for symbol, s in table.items():
+                if s.thinned:
+                    s.settle()
+                    s.thinned = False
+                    left = [(r, s.ts[s.rank == r], s.px[s.rank == r]) for r in ranks]
+                    yield symbol, (*ranks, *map(taken_back, ranks)), left
 
     def price(self, symbol: int, t: int, since: int = NO_TS) -> tuple[float, int]:
         """m_T: (price, its time), or (nan, NO_TS) where nothing is known at or before t; of what was renamed (after `since`) the new name's."""

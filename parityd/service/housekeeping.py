@@ -43,6 +43,7 @@ from parityd.store import AuditDraft
 SLICE_NS = 1_000_000_000  # at most so long at a time
 HOUR_NS, LOOK_SECONDS = 3_600_000_000_000, 60.0
 CROWDED, TOGETHER = 8, 16
+SCATTERED = 500  # pieces of one symbol's marks
 PACK_AFTER_DAYS, PACK_FROM = 7, 4096
 FILE_MODE = 0o640
 _LEVEL = 6
@@ -76,8 +77,22 @@ def tidy_store(app: App, now_ns: int) -> bool:
             app.store.compact(strategy, numbers[at : at + TOGETHER])
             if app.boottime() > until:
                 return True
+    _gather_marks(app)
     app.store.wal_checkpoint()
     return forgotten and app.boottime() > until
+
+
+def _gather_marks(app: App) -> None:
+    """Store anew the series of marks that were thinned, and those that lie in many pieces."""
+    m = app.brain.v.m
+    if m.new_marks:  # a turn is not stored yet
+        return
+    for symbol in app.store.scattered_marks(SCATTERED):
+        for series in (m.marks.marks.get(symbol), m.marks.traded.get(symbol)):
+            if series is not None:
+                series.thinned = True
+    for symbol, ranks, left in m.marks.thinned():
+        app.store.compact_marks(symbol, ranks, left)
 
 
 def _forget(app: App, now_ns: int) -> bool:

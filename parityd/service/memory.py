@@ -5,6 +5,7 @@ from contextlib import suppress
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from parityd.core.books import Cell
 from parityd.core.columns import DecisionColumns
@@ -22,6 +23,8 @@ from parityd.core.verdicts import Standing, Verdicts
 from parityd.store import Store
 from parityd.store.entries import Commit
 
+I64 = NDArray[np.int64]
+F64 = NDArray[np.float64]
 _pack = msgspec.msgpack.Encoder().encode
 RESIDENT_DAYS = 40
 
@@ -50,7 +53,7 @@ def fold(store: Store, parameters: Parameters) -> Verdicts:
     if split:
         m.splits.table, m.splits.renamed = msgspec.msgpack.decode(split, type=_Splits)
     for sym, rank, ts, px in store.marks():
-        m.marks.add(sym, rank, ts, px)
+        m.marks.add(sym, rank, ts, px, later=True)
     for key, blob in store.states("strategy/").items():
         s = m.strategy(key.removeprefix("strategy/"))
         s.memory = msgspec.msgpack.decode(blob, type=Memory)
@@ -101,8 +104,7 @@ def gather(v: Verdicts, saved_names: int) -> Commit:
         blob = _pack(s.memory)
         if v.saved.get(s.name) != blob:
             c.states[f"strategy/{s.name}"] = v.saved[s.name] = blob
-    for sym, rank, ts, px in m.new_marks:
-        c.marks.append((sym, rank, ts, px))
+    c.marks += merged(m.new_marks)
     m.new_marks = []
     split = _pack((m.splits.table, m.splits.renamed))
     if (m.splits.table or m.splits.renamed) and v.saved.get("/splits") != split:
@@ -111,6 +113,19 @@ def gather(v: Verdicts, saved_names: int) -> Commit:
     if v.saved.get("/standing") != standing:
         c.states["standing"] = v.saved["/standing"] = standing
     return c
+
+
+def merged(points: list[tuple[int, int, I64, F64]]) -> list[tuple[int, int, I64, F64]]:
+    """Points of a turn, one entry a symbol and rank."""
+    together: dict[tuple[int, int], list[tuple[I64, F64]]] = {}
+    for sym, rank, ts, px in points:
+        together.setdefault((sym, rank), []).append((ts, px))
+    return [
+        (sym, rank, *parts[0])
+        if len(parts) == 1
+        else (sym, rank, np.concatenate([t for t, _ in parts]), np.concatenate([p for _, p in parts]))
+        for (sym, rank), parts in together.items()
+    ]
 
 
 DRIFT_EVERY_NS = 3600 * 1_000_000_000

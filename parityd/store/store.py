@@ -90,13 +90,16 @@ class Store(Writer):
             self._segments.clear()
             return saved
 
-    def compact_marks(self, symbol: int, rank: int, ts: I64, px: F64) -> None:
-        """Replace what is stored of one series."""
-        packed = squeeze(pack({"ts": ts, "px": px}, len(ts)))
+    def compact_marks(self, symbol: int, ranks: Iterable[int], left: Iterable[tuple[int, I64, F64]]) -> None:
+        """Replace what is stored of a symbol's series of these ranks by what is left of it: (rank, times, prices)."""
+        packed = [(symbol, rank, len(ts), squeeze(pack({"ts": ts, "px": px}, len(ts)))) for rank, ts, px in left if len(ts)]
         with self._lock, self._transaction() as db:
-            db.execute("DELETE FROM mark WHERE symbol = ? AND rank = ?", (symbol, rank))
-            if len(ts):
-                db.execute("INSERT INTO mark (symbol, rank, n, data) VALUES (?, ?, ?, ?)", (symbol, rank, len(ts), packed))
+            db.executemany("DELETE FROM mark WHERE symbol = ? AND rank = ?", [(symbol, rank) for rank in ranks])
+            db.executemany("INSERT INTO mark (symbol, rank, n, data) VALUES (?, ?, ?, ?)", packed)
+
+    def scattered_marks(self, most: int) -> list[int]:
+        """Symbols whose marks lie in more than so many pieces."""
+        return [row[0] for row in self._all("SELECT symbol FROM mark GROUP BY symbol HAVING count(*) > ?", most)]
 
     def forget(self, before_ns: int, before_shelf: int) -> int:
         """Drop records and identities of files that end before a time, and shelves, summaries and ledgers before a number (but not the shelf

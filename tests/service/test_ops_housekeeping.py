@@ -59,6 +59,29 @@ def test_old_days_of_the_archive_are_packed_and_read_back_exactly(desk):
     assert desk.trades()["matched"] == 24
 
 
+def test_marks_in_many_pieces_are_stored_as_few_and_mean_the_same(desk, monkeypatch):
+    for k in range(4):
+        traded(desk, f"t{k}", 6)
+    monkeypatch.setattr(house, "SCATTERED", 3)
+
+    def series(app):
+        return {
+            (name, symbol): [x.tolist() for x in (s.ts, s.rank, s.px)]
+            for name, table in (("marks", app.brain.v.m.marks.marks), ("traded", app.brain.v.m.marks.traded))
+            for symbol, s in table.items()
+            if s.settle() is None
+        }
+
+    with built(settings(desk), command="test") as app:
+        before, pieces = series(app), len(list(app.store.marks()))
+        house.tidy_store(app, clock.now())
+        assert len(list(app.store.marks())) < pieces
+        assert app.store.scattered_marks(3) == []
+        assert series(app) == before
+    with built(settings(desk), command="test") as app:
+        assert series(app) == before
+
+
 def test_a_file_that_is_not_what_its_name_says_is_left_alone(desk):
     traded(desk)
     aged(desk, 9)

@@ -311,7 +311,7 @@ def test_marks_are_appended_and_may_be_joined(store):
     assert [(s, r, t.tolist(), p.tolist()) for s, r, t, p in store.marks()] == [
         (1, 2, [NOW, NOW + 1], [1.5, 2.5]), (2, 0, [NOW, NOW + 1], [1.5, 2.5]), (1, 2, [NOW + 2], [3.5]),
     ]  # fmt: skip
-    store.compact_marks(1, 2, np.array([NOW, NOW + 2]), np.array([1.5, 3.5]))
+    store.compact_marks(1, (2, -3), [(2, np.array([NOW, NOW + 2]), np.array([1.5, 3.5]))])
     assert sorted((s, r, len(t)) for s, r, t, _ in store.marks()) == [(1, 2, 2), (2, 0, 2)]
 
 
