@@ -5,8 +5,8 @@
 3. Blocks follow the order of the file and hold some 320 KiB of input each; lines are numbered from 1, blank ones too.
 """
 
-from parityd.formats.port import Context, Format, Limits, Source, Unreadable
+from parityd.formats.port import ANONYMOUS, Context, Format, Limits, Source, Unreadable
 from parityd.formats.reading import identify, read, texts
 from parityd.formats.table import FORMATS
 
-__all__ = ["FORMATS", "Context", "Format", "Limits", "Source", "Unreadable", "identify", "read", "texts"]
+__all__ = ["ANONYMOUS", "FORMATS", "Context", "Format", "Limits", "Source", "Unreadable", "identify", "read", "texts"]

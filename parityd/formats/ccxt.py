@@ -75,7 +75,7 @@ def _symbol(row: Row, context: Context) -> str:
 
 def _when(row: Row, *names: str) -> str:
     for name in names:
-        if row.get(name) is not None:
+        if row.get(name):  # 0 is no time either
             return rfc3339(instant(name, row[name], unit=None if isinstance(row[name], str) else MILLI))
     raise Unfit("missing_field", f"{names[0]} is missing")
 
@@ -122,7 +122,7 @@ def order(row: Row, context: Context, increments: Increments) -> Iterator[Native
     status = text(found, "status")
     place: dict[str, Any] = {"strategy": strategy, "symbol": symbol, "order_id": order_id}
     way = text(found, "side").lower()
-    if found.get("timestamp") is not None:
+    if found.get("timestamp"):
         known = way if way in ("buy", "sell") else ""
         limit = amount(found, "price")
         yield Order(
@@ -132,16 +132,24 @@ def order(row: Row, context: Context, increments: Increments) -> Iterator[Native
         if status in _STATUS:
             yield Order(ts=_when(found, "lastUpdateTimestamp", "lastTradeTimestamp", "timestamp"), **place, status=_STATUS[status])  # type: ignore[arg-type]
     trades = [t for t in found.get("trades") or [] if isinstance(t, Mapping)]
-    if trades:
+    if trades and increments.singly(venue, symbol, order_id):
         for one in trades:
             yield from trade(
                 {"exchange": venue, "unified": {**one, "order": order_id, "symbol": symbol, "side": one.get("side") or way}}, context
             )
+        increments.told_singly(venue, symbol, order_id, _sum_of(trades))
         return
     filled = amount(found, "filled")
     if not filled > 0:
         return
     yield from _filled(found, filled, place, venue, increments, done=status in _DONE)
+
+
+def _sum_of(trades: list[Row]) -> Reached:
+    """Trades that were just told, in all."""
+    filled = [(as_number("amount", t["amount"]), as_number("price", t["price"])) for t in trades]
+    fees = [fee for t in trades for fee in fees_of(t).values()]
+    return Reached(sum(q for q, _ in filled), sum(q * p for q, p in filled), sum(fees))
 
 
 def _positive(number: float) -> float:
@@ -152,9 +160,10 @@ def _filled(found: Row, filled: float, place: dict[str, Any], venue: str, increm
     average, cost = amount(found, "average"), amount(found, "cost")
     value = average * filled if average > 0 else cost
     fees = fees_of(found)
-    ((currency, fee),) = fees.items() if len(fees) == 1 else (("", 0.0),)
+    currency = "" if not fees else next(iter(fees)) if len(fees) == 1 else _UNNAMED  # of several nobody knows which increment paid which
+    fee = sum(fees.values())
     template = Fill(
-        ts=_when(found, "lastTradeTimestamp", "lastUpdateTimestamp", "timestamp"), **place, fill_id="", side=side(found, "side"), quantity=1.0, price=1.0,
+        ts=_when(found, "lastTradeTimestamp", "lastUpdateTimestamp", "timestamp", "datetime"), **place, fill_id="", side=side(found, "side"), quantity=1.0, price=1.0,
         currency=quote_of(place["symbol"]), venue=venue, fee_currency=currency, order_type=text(found, "type").lower(),
     )  # fmt: skip
     yield from increments.at(template, Reached(filled, value, fee), done=done, priced=value > 0)

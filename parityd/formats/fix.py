@@ -1,10 +1,11 @@
 """FIX 4.2 and 4.4 logs and drop copies: execution reports -> fills, busts and the states of orders.
 
-1. A line holds at most one message: from `8=FIX` to its `10=`, whatever stands before it; lines without one say nothing. The separator is what stands
+1. A message goes from `8=FIX` to its `10=`, whatever stands before it in its line; lines without one say nothing. The separator is what stands
    behind the version: SOH, `|`, `;` or `^A`.
-2. A fill is ExecType F (4.4), or 1 and 2 (4.2 style), with LastQty > 0; its id is ExecID. A report told again (PossDup, further hops) is the same
-   fill: the first one in the file stands.
+2. A fill is ExecType F (4.4), or 1 and 2 (4.2 style), with LastQty > 0; its id is ExecID. A report told again (PossDup, further hops: the same
+   ExecID, side and quantity, and the same symbol or OrderID) is the same fill: the first one in the file stands.
 3. ExecType H, or ExecTransType 1, takes back the fill that ExecRefID names; G, or 2, takes it back and puts another in its place.
+   Where the file has that fill, it is taken back as it was told, whatever account or venue the bust leaves out.
 4. An order is named by its first ClOrdID: a replacement (41) leads back to it within the file; a report without one by OrderID.
 5. Times are UTC as the protocol has it; where TransactTime is local, `[sources.<name>] timezone` says of where.
 6. No strategy is named: `[sources.<name>] strategy`.
@@ -18,6 +19,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
+
 from parityd.core.columns import Block, block
 from parityd.core.instants import rfc3339
 from parityd.core.records import NAN, Bust, Fill, Native, Order, Refusal
@@ -27,7 +30,9 @@ from parityd.formats.lines import Long, chunks
 from parityd.formats.port import Context, Part, Sample, strategy_of
 from parityd.formats.rows import finished
 
-_START = re.compile(rb"8=FIXT?\.\d\.\d(\x01|\||;|\^A)")
+_START = re.compile(rb"8=FIXT?\.\d\.\d(\x01| ?\| ?|;|\^A)")
+_EVENTS = re.compile(rb"(?:\xef\xbb\xbf)?\d{8}-\d\d:\d\d:\d\d(\.\d+)? : ")
+_NO_SYMBOL = "[N/A]"
 _TIME = re.compile(r"(\d{8})-(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9})\d*)?Z?\Z", re.ASCII)
 _SIDES = {"1": "buy", "3": "buy", "2": "sell", "4": "sell", "5": "sell", "6": "sell"}
 _TYPES = {"1": "market", "2": "limit", "3": "stop", "4": "stop_limit", "P": "pegged"}
@@ -40,14 +45,23 @@ def knows(sample: Sample) -> bool:
     return sample.shape in ("text", "lines") and not sample.keys and _START.search(sample.head) is not None
 
 
-def tags(line: bytes) -> Tags | None:
-    """The fields of the message in a line, in order of their tags' appearance; None where there is none. `Unfit` where it is cut."""
-    start = _START.search(line)
-    if start is None:
-        return None
-    text = line[start.start() :].decode("utf-8", "backslashreplace").rstrip("\r\n")
+def is_events(sample: Sample) -> bool:
+    return sample.shape == "text" and _EVENTS.match(sample.head) is not None
+
+
+def messages(line: bytes) -> Iterator[Tags]:
+    """The fields of each message in a line, in order of their tags' appearance. `Unfit` where one is cut."""
+    starts = list(_START.finditer(line))
+    for k, start in enumerate(starts):
+        end = starts[k + 1].start() if k + 1 < len(starts) else len(line)
+        yield tags(line[start.start() : end], start[1])
+
+
+def tags(message: bytes, separator: bytes) -> Tags:
+    """The fields of one message. `Unfit` where it is cut."""
+    text = message.decode("utf-8", "backslashreplace").rstrip("\r\n")
     found: Tags = {}
-    for field_ in text.split(start[1].decode()):
+    for field_ in text.split(separator.decode()):
         tag, eq, value = field_.partition("=")
         if eq and tag.isdigit():
             found.setdefault(tag, []).append(value)
@@ -88,23 +102,21 @@ class _Log:
     strategy: str
     zone: str
     roots: dict[str, str] = field(default_factory=dict)
-    told: set[tuple[str, str, str]] = field(default_factory=set)
+    told: set[tuple[str, ...]] = field(default_factory=set)
+    fills: dict[str, list[Fill]] = field(default_factory=dict)
 
-    def take(self, line: bytes) -> Iterator[Native]:
-        found = tags(line)
-        if found is None:
-            return
+    def take(self, found: Tags) -> list[Native]:
+        """What one message says."""
         kind = _one(found, "35")
         if kind == "8":
-            yield from self._report(found)
-        elif kind == "D":
-            yield self._order(found, "submitted", self._when(found))
+            return list(self._report(found))
+        return [self._order(found, "submitted", self._when(found))] if kind == "D" else []
 
     def _when(self, found: Tags) -> int:
         said = _one(found, "60")
-        return (
-            moment("TransactTime (60)", said, self.zone) if said else moment("SendingTime (52)", _need(found, "52", "SendingTime"), "UTC")
-        )
+        if said:
+            return moment("TransactTime (60)", said, self.zone)
+        return moment("SendingTime (52)", _one(found, "122") or _need(found, "52", "SendingTime"), "UTC")  # 122: as it was first sent
 
     def _name(self, found: Tags) -> str:
         mine, before = _one(found, "11"), _one(found, "41")
@@ -124,7 +136,8 @@ class _Log:
         )  # fmt: skip
 
     def _report(self, found: Tags) -> Iterator[Native]:
-        what, transaction = _one(found, "150"), _one(found, "20")
+        transaction, state = _one(found, "20"), _one(found, "39")
+        what = _one(found, "150") or (state if state in ("1", "2", "4", "8", "C") else "")
         if _one(found, "41"):
             self._name(found)
         if transaction == "3" or what == "I":
@@ -132,28 +145,50 @@ class _Log:
         when = self._when(found)
         quantity = _number(found, "32", "LastQty") if _one(found, "32") else 0.0
         if what in ("H", "G") or transaction in ("1", "2"):
-            yield Bust(
-                ts=rfc3339(when), strategy=self.strategy, symbol=_symbol(found), fill_id=_need(found, "19", "ExecRefID"), reason=_one(found, "58"),
-                account=_one(found, "1"), venue=_venue(found),
-            )  # fmt: skip
+            yield from self._taken_back(found, when)
         traded = what in ("F", "G") or (what in ("1", "2") and transaction in ("", "0", "2")) or (transaction == "2" and what != "H")
         if traded and transaction != "1" and quantity > 0:
-            made = self._fill(found, when, quantity)
-            told = (str(made.fill_id), made.symbol, made.side)
-            if told not in self.told:
-                self.told.add(told)
-                yield from charged(made, _fees(found, quantity))
+            yield from self._traded(found, when, quantity)
         if what in _STATES and transaction in ("", "0"):
             yield self._order(found, _STATES[what], when)
-        elif _one(found, "39") == "2" and quantity > 0:
+        elif state == "2" and quantity > 0:
             yield self._order(found, "filled", when)
+
+    def _taken_back(self, found: Tags, when: int) -> Iterator[Bust]:
+        name, reason = _need(found, "19", "ExecRefID"), _one(found, "58")
+        own = Bust(
+            ts=rfc3339(when),
+            strategy=self.strategy,
+            symbol=_symbol(found),
+            fill_id=name,
+            reason=reason,
+            account=_one(found, "1"),
+            venue=_venue(found),
+        )
+        told = self.fills.get(name)
+        if told is None:
+            yield own
+            return
+        for fill in told:
+            yield msgspec.structs.replace(own, symbol=fill.symbol, fill_id=fill.fill_id, account=fill.account, venue=fill.venue)
+
+    def _traded(self, found: Tags, when: int, quantity: float) -> Iterator[Fill]:
+        made = self._fill(found, when, quantity)
+        same = (str(made.fill_id), str(made.side), repr(quantity))
+        names = [(*same, "symbol", made.symbol), *([(*same, "order", order)] if (order := _one(found, "37")) else [])]
+        if any(name in self.told for name in names):
+            return
+        charges = list(charged(made, _fees(found, quantity)))
+        self.told.update(names)
+        self.fills[_one(found, "17")] = charges
+        yield from charges
 
     def _fill(self, found: Tags, when: int, quantity: float) -> Fill:
         way = _SIDES.get(_need(found, "54", "Side"))
         if way is None:
             raise Unfit("bad_value", f"Side (54) is {_one(found, '54')[:20]!r}: neither a purchase nor a sale")
         return Fill(
-            ts=rfc3339(when), strategy=self.strategy, symbol=_symbol(found), fill_id=_need(found, "17", "ExecID"), order_id=self._name(found),
+            ts=rfc3339(when), strategy=self.strategy, symbol=_symbol(found), fill_id=_exec_id(found), order_id=self._name(found),
             side=way, quantity=quantity, price=_number(found, "31", "LastPx"), currency=_one(found, "15"),  # type: ignore[arg-type]
             liquidity={"1": "maker", "2": "taker"}.get(_one(found, "851"), ""),  # type: ignore[arg-type]
             order_type=_TYPES.get(_one(found, "40"), ""), account=_one(found, "1"), venue=_venue(found),
@@ -164,8 +199,15 @@ def _number(found: Tags, tag: str, name: str) -> float:
     return as_number(f"{name} ({tag})", _need(found, tag, name))
 
 
+def _exec_id(found: Tags) -> str:
+    """The fill's id; where a correction keeps the id of what it corrects, one of its own."""
+    name = _need(found, "17", "ExecID")
+    return name if _one(found, "19") != name else f"{name}#{_one(found, '32')}@{_one(found, '31')}"
+
+
 def _symbol(found: Tags) -> str:
-    return _one(found, "55") or _need(found, "48", "Symbol (55) or SecurityID")
+    said = _one(found, "55")
+    return said if said and said != _NO_SYMBOL else _need(found, "48", "Symbol (55) or SecurityID")
 
 
 def _venue(found: Tags) -> str:
@@ -198,7 +240,16 @@ def read(part: Part, context: Context) -> Iterator[Block]:
         refusals: list[Refusal] = []
         for line, raw in piece.numbered():
             try:
-                records.extend([(line, r) for r in log.take(raw)])
+                for found in messages(raw):
+                    records += [(line, r) for r in log.take(found)]
             except Unfit as e:
                 refusals.append(Refusal(line=line, code=e.code, reason=e.reason))
         yield finished(block(context.book, records, context.bounds), refusals, piece.text)
+
+
+def read_events(part: Part, context: Context) -> Iterator[Block]:
+    """The log of a session's events beside that of its messages: nothing, unless messages stand in it after all."""
+    for piece in chunks(part.open(), context.limits.line, part.first):
+        if not isinstance(piece, Long) and _START.search(piece.data):
+            yield from read(part, context)
+            return

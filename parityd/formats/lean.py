@@ -1,8 +1,9 @@
 """LEAN (QuantConnect): order events, and orders as results and the REST interface hold them; camelCase, PascalCase and the old dash-case.
 
 1. Every non-zero `fillQuantity` is a fill, whatever the event's status; its sign is the side. Its id is the event's own: the two books never share one.
-2. Orders know what the events do not: `orderSubmissionData` is the arrival touch. Where an order carries its events (or the result does), these are
-   its fills; else an order that is filled is one fill of its whole quantity at its price.
+2. Orders know what the events do not: `orderSubmissionData` is the arrival touch, or its last price the arrival price where there is no touch.
+   Where an order carries its events (or the result does), these are its fills; else an order that is filled is one fill of its whole quantity at
+   its price.
 3. The symbol is the ticker (`symbolValue`), not the security id. Times are UTC.
 4. No strategy is named (the algorithm's id changes with each deployment): `[sources.<name>] strategy`.
 5. A backtest's result whose prices are adjusted for splits says so with its run, where it tells when it was made.
@@ -20,7 +21,7 @@ from parityd.core.columns import Block, block
 from parityd.core.instants import rfc3339
 from parityd.core.records import BACKTEST, NAN, Fill, Native, Order, Refusal, Run
 from parityd.formats.documents import document, raw_text, sliced, value
-from parityd.formats.fields import Unfit, amount, instant, need, need_instant, need_number, text
+from parityd.formats.fields import Unfit, amount, given, instant, need, need_instant, need_number, text
 from parityd.formats.increments import digits
 from parityd.formats.port import Context, Part, Sample, strategy_of
 from parityd.formats.rows import converted, finished
@@ -85,7 +86,8 @@ def _positive(number: float) -> float:
 def _touched(touch: Row | None) -> dict[str, Any]:
     if not isinstance(touch, Mapping):
         return {}
-    return {"arrival_bid": _positive(amount(touch, "bidprice")), "arrival_ask": _positive(amount(touch, "askprice"))}
+    bid, ask, last = (_positive(amount(touch, name)) for name in ("bidprice", "askprice", "lastprice"))
+    return {"arrival_bid": bid, "arrival_ask": ask} if given(bid) and given(ask) else {"arrival_mark": last}
 
 
 def order(row: Row, strategy: str, events: list[Any] | None = None) -> Iterator[Native]:

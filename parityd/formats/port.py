@@ -58,8 +58,8 @@ class Source:
 class Context:
     """All that a reader may know beside the bytes. `name` is the file's (its suffix picks the container), `scratch` where temporary files may lie.
 
-    `told`: what a source that is read again and again has told of its orders so far, by order id (`increments`); the reader changes it, and the
-    caller keeps it in the transaction that keeps the records. None for a file that is read alone.
+    `told`: what the file's source has told of its orders so far (`increments`); the reader changes it, and the caller keeps it in the transaction
+    that keeps the records. None for a file that is read alone.
     """
 
     book: str
@@ -124,9 +124,12 @@ class Format:
     anonymous: bool = False
 
 
+ANONYMOUS = "this format names no strategy"
+
+
 def strategy_of(context: Context) -> str:
     """The strategy that the source names, for a format that names none."""
     if context.strategy is None:
         key = f"[sources.{context.source.name if context.source else '<name>'}] strategy"
-        raise Unreadable("unreadable_file", f"this format names no strategy: set {key}")
+        raise Unreadable("unreadable_file", f"{ANONYMOUS}: set {key}")
     return context.strategy

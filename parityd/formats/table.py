@@ -48,6 +48,7 @@ FORMATS: tuple[Format, ...] = (
     Format(name="lean_result", knows=lean.is_result, read=lean.read_result, anonymous=True),
     Format(name="lean_orders", knows=lean.is_orders, read=lean.read_orders, anonymous=True),
     Format(name="fix", knows=fix.knows, read=fix.read, anonymous=True),
+    Format(name="fix_events", knows=fix.is_events, read=fix.read_events),
     Format(name="mapped", knows=mapped.knows, read=mapped.read),
     Format(name="native", knows=native.knows, read=native.read),
 )

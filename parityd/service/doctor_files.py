@@ -28,7 +28,7 @@ from parityd.core.strategy import Strategy
 from parityd.core.window import summed
 from parityd.edges.spool import Spool
 from parityd.edges.waiting import Waiting
-from parityd.formats import Context, Source, Unreadable, identify, read
+from parityd.formats import ANONYMOUS, Context, Source, Unreadable, identify, read
 from parityd.problem import Problem
 from parityd.service import memory
 from parityd.service.doctor_checks import OK, PROBLEM, WARNING, Check, Findings, worst
@@ -132,7 +132,7 @@ def _read(seen: _Seen, w: Waiting, reader: Reader, now_ns: int) -> None:
     source: Source | None
     seen.source, source = reader.source_of(w)
     bounds = Bounds(latest=now_ns + reader.future_ns, oldest=OLDEST)
-    context = Context(book=w.book, name=w.name, bounds=bounds, limits=reader.limits, source=source)
+    context = Context(book=w.book, name=w.name, bounds=bounds, limits=reader.limits, source=source, told={})
     with w.path.open("rb") as handle:
         out = Read(w, size=w.size, sha256=digest(handle), source=seen.source)
         handle.seek(0)
@@ -152,7 +152,9 @@ def _file(seen: _Seen, got: Counted | None) -> tuple[dict[str, Any], list[Check]
     if seen.problem is not None or seen.batch is None or got is None:
         code, reason = seen.problem or ("unreadable_file", "it could not be read")
         return {**shown, "refused_whole": {"code": code, "reason": reason}}, [
-            Check(area=area, state=PROBLEM, text=f"{path}: refused whole, {code}: {reason}", mend=_mend(code, path))
+            Check(
+                area=area, state=PROBLEM, text=f"{path}: refused whole, {code}: {reason}", mend=_mend_whole(code, reason, path, seen.book)
+            )
         ]
     refusals = sorted([*seen.batch.refusals, *got.refusals], key=lambda r: r.line)
     codes = Counter(r.code for r in refusals)
@@ -204,6 +206,16 @@ _MENDS = {
     "conflict": "one id for two contents: the writer must give each fill an id of its own",
     "too_long": "raise [limits], or split the file",
 }
+
+
+def _mend_whole(code: str, reason: str, path: Path, book: str) -> str:
+    """Of a file that is refused whole."""
+    if ANONYMOUS in reason:
+        place = f'path = "spool/{book or LIVE}/*{"".join(path.suffixes[-2:])}", book = "{book or LIVE}"'
+        return f'in the configuration: [sources.mine] {place}, strategy = "its name here" (--config FILE)'
+    if reason.startswith("no known container"):
+        return "give the file the suffix of what it is"
+    return _mend(code, path)
 
 
 def _mend(code: str, path: Path) -> str:

@@ -130,7 +130,7 @@ class Reader:
             return out
         out.source, source = self.source_of(w)
         bounds = Bounds(latest=now + self.future_ns, oldest=oldest)
-        told = self.told.of(w.book, out.source) if self.keeps(w.name) else None
+        told = self.told.of(w.book, out.source)
         context = Context(book=w.book, name=w.name, bounds=bounds, limits=self.limits, source=source, told=told)
         try:
             blocks = list(read(data, context, lambda name: setattr(out, "format", name)))
@@ -141,14 +141,8 @@ class Reader:
             out.later = "it changed while it was read"
             return out
         out.batch = _batch(w, out, blocks)
-        if told is not None:
-            out.states = self.told.keep(w.book, out.source, told, out.batch.fills.fill_id if out.batch.fills is not None else ())
+        out.states = self.told.keep(w.book, out.source, told, out.batch.fills.fill_id if out.batch.fills is not None else ())
         return out
-
-    def keeps(self, name: str) -> bool:
-        """Whether what is told of orders is remembered beyond the file: of sources that are read again and again."""
-        piece = PIECE.match(name)
-        return piece is not None and getattr(self.sources.get(piece["source"]), "mode", "drop") != "drop"
 
     def raw_texts(self, w: Waiting, lines: list[int], now: int) -> dict[int, str]:
         """The text of given lines once more, for refusals that were decided after decoding."""

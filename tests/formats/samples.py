@@ -303,6 +303,7 @@ def fix(sep: str = "\x01", **tags: Any) -> bytes:
 
 
 FIX_LOG = b"\n".join([fix(t35="A"), fix(t35="D", t150=None, t17=None, t32=None), fix(t150="0", t32=None, t39=0, t17="e0"), fix()]) + b"\n"
+FIX_EVENTS = b"20261120-09:59:07.544445000 : Created session\n20261120-09:59:07 : Connecting\n"
 MAPPED = b"When;Side;Qty;Px;Sym;Note\n2026-11-20 10:15:00;B;2;100.5;ESH4;x\n2026-11-20 10:15:00;SLD;2;100.5;ESH4;x\n"
 MAP = {"ts": "When", "side": "Side", "quantity": "Qty", "price": "Px", "symbol": "Sym", "kind": "=fill"}
 _PINNED = {"strategy": "mom"}
@@ -350,6 +351,7 @@ def _engines() -> list[Sample]:
             source=_PINNED,
         ),
         Sample("lean.json", json.dumps(LEAN_RESULT).encode(), "lean_result", (0, 1, 3), book="backtest", source=_PINNED),
+        Sample("session.event.log", FIX_EVENTS, "fix_events", (0, 0, 0)),
         Sample("drop.messages.log", FIX_LOG, "fix", (0, 1, 3), source=_PINNED),
         Sample("any.csv", MAPPED, "mapped", (0, 2, 0), source={**_PINNED, "columns": MAP}),
     ]

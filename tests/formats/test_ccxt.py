@@ -177,3 +177,45 @@ def test_however_the_states_are_cut_into_files_the_total_is_what_was_filled(step
     ids = [i for p in parts for i in column(p, "fills", "fill_id")]
     assert len(ids) == len(set(ids))
     assert sum(column(trades(*rows), "fills", "quantity")) == pytest.approx(reached[-1])
+
+
+def test_orders_of_two_markets_or_venues_under_one_id_are_two_orders():
+    told = {}
+    for change in ({}, {"symbol": "ETH/USDT"}):
+        assert column(trades(state(1, **change), told=told), "fills", "quantity") == [1.0]
+    elsewhere = {"exchange": "okx", "unified": state(1)}
+    assert column(trades(elsewhere, told=told), "fills", "quantity") == [1.0]
+
+
+def test_what_falls_tells_nothing_until_it_grows_beyond():
+    told = {}
+    got = [column(trades(state(q), told=told), "fills", "fill_id") for q in (1, 0.5, 1, 2)]
+    assert got == [["o1#1"], [], [], ["o1#2"]]
+
+
+def whole(filled, *ids, **k):
+    listed = [{**CCXT_TRADE, "id": i, "amount": 1, "order": None, "symbol": "BTC/USDT"} for i in ids]
+    return state(filled, trades=listed, **k)
+
+
+def test_an_order_told_by_its_trades_is_not_told_by_its_quantity_as_well():
+    told = {}
+    got = [
+        column(trades(row, told=told), "fills", "fill_id")
+        for row in (whole(1, "t1"), state(1), state(2), whole(2, "t1", "t2"), state(3, "closed"))
+    ]
+    assert got == [["t1"], [], ["o1#2"], [], ["o1#3"]]
+    told = {}
+    assert [column(trades(row, told=told), "fills", "fill_id") for row in (state(1), whole(2, "t1", "t2"))] == [["o1#1"], ["o1#2"]]
+    alone = trades(whole(1, "t1"), state(1, "closed"))
+    assert column(alone, "fills", "fill_id") == ["t1"]
+
+
+def test_fees_in_several_currencies_of_an_order_are_left_unpriced():
+    row = state(1, fee=None, fees=[{"cost": 0.1, "currency": "USDT"}, {"cost": 0.2, "currency": "BNB"}])
+    assert column(trades(row, told={}), "fills", "fee_currency") == ["UNKNOWN"]
+
+
+def test_a_time_of_zero_is_no_time():
+    found = trades(state(1, lastTradeTimestamp=0, lastUpdateTimestamp=0), told={})
+    assert (refused(found), column(found, "fills", "ts")) == ([], [MS * 10**6])

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from formats.samples import blocks, column, counts, fix, refused
+from formats.samples import FIX_EVENTS, blocks, column, counts, fix, refused
 
 from parityd.core.records import Bust, Order
 from parityd.formats import Context, Source, Unreadable, read
@@ -46,8 +46,15 @@ def test_the_same_execution_told_on_several_hops_is_one_fill():
     assert refused(found) == []
     told = sorted(zip(column(found, "fills", "fill_id"), column(found, "fills", "symbol"), strict=True))
     assert told == [
-        ("111904391", "B00LR01"), ("24856", "0491563"), ("27256", "0491563"), ("895969120", "B0L0W35"), ("895969140", "B058J56"), ("895969140", "TSCO.L")
+        ("111904391", "B00LR01"), ("24856", "0491563"), ("27256", "0491563"), ("895969120", "B0L0W35"), ("895969140", "B058J56")
     ]  # fmt: skip
+
+
+@needs_data
+def test_the_log_of_a_sessions_events_holds_nothing_and_is_no_fault():
+    (path,) = DATA.glob("fix/quickfix*/*event*")
+    with path.open("rb") as f:
+        assert list(read(f, Context(book="live", name=path.name))) == []
 
 
 def test_a_report_sent_again_is_the_same_fill():
@@ -162,3 +169,63 @@ def test_without_a_strategy_it_names_the_key():
     with pytest.raises(Unreadable) as e:
         log(fix(), source=None)
     assert "strategy" in e.value.reason
+
+
+def busts(found):
+    return [x.record for b in found for x in b.rare if isinstance(x.record, Bust)]
+
+
+def test_a_hop_that_names_the_instrument_otherwise_tells_the_same_fill_and_another_order_does_not():
+    assert column(log(fix(), fix(t55="ES.CME")), "fills", "symbol") == ["ESH4"]
+    assert counts(log(fix(), fix(t55="NQH4", t37="v2")))[1] == 2
+    assert counts(log(fix(), fix(t32=3)))[1] == 2, "another quantity under the same id is for the intake to refuse, not to pass over"
+
+
+def test_several_messages_in_a_line_are_all_read():
+    one, two = fix(), fix(t17="e2", t37="v2").partition(b" : ")[2]
+    assert column(log(one + two + b"  " + fix(t17="e3")), "fills", "fill_id") == ["e1", "e2", "e3"]
+
+
+def test_a_message_cut_behind_a_whole_one_costs_only_itself():
+    found = log(fix() + b"8=FIX.4.4\x0135=8\x0132=5\x01")
+    assert (column(found, "fills", "fill_id"), refused(found)) == (["e1"], [(1, "bad_value")])
+
+
+def test_a_fill_whose_fees_cannot_be_read_may_come_again():
+    found = log(fix(t12="x"), fix())
+    assert (counts(found)[1], refused(found)) == (1, [(1, "bad_value")])
+
+
+def test_a_bust_finds_its_fill_whatever_it_leaves_out():
+    (bust,) = busts(log(fix(t1="A1", t30="XCME"), fix(t17="e2", t19="e1", t150="H")))
+    assert (bust.account, bust.venue, bust.symbol, bust.fill_id) == ("A1", "XCME", "ESH4", "e1")
+    split = fix().replace(b"\x01479=", b"\x01136=1\x01137=0.1\x01138=EUR\x01139=1\x01479=")
+    assert {b.fill_id for b in busts(log(split, fix(t17="e2", t19="e1", t150="H")))} == {"e1#EUR", "e1#USD"}
+
+
+def test_a_correction_under_the_id_of_what_it_corrects_has_one_of_its_own():
+    found = log(fix(), fix(t19="e1", t150="G", t31="99"))
+    assert column(found, "fills", "fill_id") == ["e1", "e1#2@99"]
+    assert [b.fill_id for b in busts(found)] == ["e1"]
+
+
+def test_an_instrument_without_a_symbol_is_named_by_its_security_id():
+    assert column(log(fix(t55="[N/A]", t48="US0378331005")), "fills", "symbol") == ["US0378331005"]
+
+
+def test_what_is_sent_again_without_its_own_time_has_the_time_it_was_first_sent():
+    first, again = log(fix(t60=None)), log(fix(t60=None, t43="Y", t122="20261120-10:15:01.000", t52="20261120-11:00:00"))
+    assert column(first, "fills", "ts") == column(again, "fills", "ts")
+
+
+def test_a_report_of_the_oldest_protocols_says_by_its_status_that_it_filled():
+    assert counts(log(fix(t150=None, t20="0")))[1] == 1
+    assert counts(log(fix(t150=None, t20="0", t39="0")))[1] == 0
+
+
+def test_messages_among_a_sessions_events_are_read_after_all():
+    assert counts(blocks(FIX_EVENTS, "e.log")) == (0, 0, 0)
+    padding = b"20261120-09:59:08 : Heartbeat\n" * 10_000
+    with pytest.raises(Unreadable):
+        blocks(FIX_EVENTS + padding + fix() + b"\n", "e.log")
+    assert counts(blocks(FIX_EVENTS + padding + fix() + b"\n", "e.log", source=SOURCE))[1] == 1

@@ -141,3 +141,10 @@ def test_without_a_strategy_it_names_the_key():
     with pytest.raises(Unreadable) as e:
         blocks(json.dumps([LEAN_EVENT]).encode(), "x.json")
     assert "strategy" in e.value.reason
+
+
+def test_without_a_touch_the_last_price_is_the_arrival_price():
+    order = {**LEAN_ORDER, "orderSubmissionData": {"bidPrice": 0, "askPrice": 0, "lastPrice": 138.5}}
+    found = blocks(lines(order), source=SOURCE)
+    assert column(found, "fills", "arrival_mark") == [138.5]
+    assert all(isnan(v) for v in column(found, "fills", "arrival_bid"))

@@ -1,7 +1,7 @@
 """CSV of unknown origin through a map of its columns."""
 
 import pytest
-from formats.samples import MAP, MAPPED, blocks, column, counts, refused
+from formats.samples import MAP, MAPPED, blocks, column, counts, lines, refused
 
 from parityd.formats import Source, Unreadable
 
@@ -75,11 +75,30 @@ def test_a_column_that_is_not_there_is_named():
     assert "sources.odd" in e.value.reason
 
 
-def test_without_a_strategy_each_row_says_what_is_missing():
-    assert [c for _, c in refused(mapped(strategy=None))] == ["missing_field"] * 2
+def test_without_a_strategy_the_file_is_set_aside_naming_the_key():
+    with pytest.raises(Unreadable) as e:
+        mapped(strategy=None)
+    assert "[sources.odd] strategy" in e.value.reason
+    assert counts(mapped(strategy=None, columns={"kind": "=mark", "symbol": "Sym", "price": "Px", "ts": "When"})) == (0, 0, 2)
+    assert set(column(mapped(strategy=None, columns={**MAP, "strategy": "Note"}), "fills", "strategy")) == {"x"}
 
 
 def test_pinned_without_columns_it_names_the_key():
     with pytest.raises(Unreadable) as e:
         blocks(MAPPED, "any.csv", source=Source(name="odd", format="mapped", strategy="s"))
     assert "columns" in e.value.reason
+
+
+def test_the_sign_of_a_sale_that_is_told_with_its_side_is_only_that():
+    found = mapped(MAPPED.replace(b";SLD;2;", b";SLD;-2;"))
+    assert (column(found, "fills", "side"), column(found, "fills", "quantity")) == ([1, -1], [2.0, 2.0])
+    assert refused(mapped(MAPPED.replace(b";B;2;", b";B;-2;"))) == [(2, "bad_value")]
+
+
+def test_rows_of_json_are_mapped_too_and_zero_and_false_are_values():
+    row = {"When": "2026-11-20T10:15:00Z", "Side": "B", "Qty": 2, "Px": 100.5, "Sym": "ESH4", "Paid": 0, "Paper": False}
+    source = Source(name="odd", strategy="mom", columns={**MAP, "fee": "Paid", "shadow": "Paper"})
+    found = blocks(lines(row, {**row, "Paper": True}), "any.jsonl", source=source)
+    assert refused(found) == []
+    assert column(found, "fills", "fee") == [0.0, 0.0]
+    assert column(found, "fills", "shadow") == [0, 1]

@@ -52,7 +52,7 @@ class Daemon:
     def told(self):
         return self.log.read_text()
 
-    def until(self, met, seconds=30):
+    def until(self, met, seconds=120):
         end = time.monotonic() + seconds
         while not (found := met()):
             assert self.process.poll() is None, self.told()

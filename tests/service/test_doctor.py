@@ -171,6 +171,14 @@ def test_a_file_that_would_be_refused_whole_says_why(desk, tmp_path):
     assert "nothing.jsonl: no such file" in desk.refused("doctor", bad, tmp_path / "nothing.jsonl")
 
 
+def test_a_format_without_a_strategy_is_told_what_to_configure(desk, tmp_path):
+    export = tmp_path / "fills.log"
+    export.write_bytes(b"8=FIX.4.4|35=8|10=000|\n")
+    (check,) = [c for c in looked(desk, export)["checks"] if c["state"] == "problem"]
+    assert 'path = "spool/live/*.log"' in check["mend"]
+    assert "strategy =" in check["mend"]
+
+
 def test_a_wrong_time_zone_is_seen(desk, tmp_path):
     decisions, fills = pairs(24)
     for f in fills:
