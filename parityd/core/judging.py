@@ -183,15 +183,22 @@ def runaway(s: Strategy, now: int) -> tuple[int | None, int, int, float]:
 
 
 def carried_in(s: Strategy, start: int) -> dict[int, tuple[float, float, float, int]]:
-    """Net quantities (allowed, full, live) of the trades before `start` and their currency, by symbol: the window's positions as it began."""
+    """Net quantities (allowed, full, live) of the trades before `start` and their currency, by symbol: the window's positions as it began.
+
+    Only their differences are exact: orders that joined a trade (split orders) count in what the trade lacks, not in its own quantities.
+    """
     from parityd.core.summary import SYM_AT
 
     first = -(2**62)
     sums = rescaled(
         summed(s.books, first, start - 1, None)[0], s.ledger.splits, first, start - 1, start, lambda a, b: summed(s.books, a, b, None)[0]
     )
-    a, f, live = SYM_AT["q_allowed"], SYM_AT["q_full"], SYM_AT["q_live"]
-    return {sym: (float(v[a]), float(v[f]), float(v[live]), sums.ccy.get(sym, 0)) for sym, v in sums.sym.items()}
+    sizing, model, action, live = (SYM_AT[name] for name in ("sizing_a", "model_a", "action_a", "q_live"))
+    out = {}
+    for sym, v in sums.sym.items():
+        allowed = float(v[live] + v[sizing] + v[model])
+        out[sym] = (allowed, allowed + float(v[action]), float(v[live]), sums.ccy.get(sym, 0))
+    return out
 
 
 def late_rows(s: Strategy, start: int, end: int, until: Settling | None, sym: int, t: int) -> Rows:

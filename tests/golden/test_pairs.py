@@ -35,6 +35,10 @@ def exact(value) -> Fraction:
     return Fraction(str(value))
 
 
+def quote(pair: str) -> str:
+    return re.split("[/:]", pair)[1]
+
+
 def result(path: Path, strategy: str) -> list[dict]:
     """The simulated orders of a result, as decisions."""
     with zipfile.ZipFile(path) as z:
@@ -46,7 +50,7 @@ def result(path: Path, strategy: str) -> list[dict]:
             fee = exact(t["fee_open" if o["ft_is_entry"] else "fee_close"]) * exact(o["amount"]) * exact(o["safe_price"])
             rows.append(
                 {"kind": "decision", "strategy": strategy, "symbol": t["pair"], "ts": at(o["order_filled_timestamp"]), "action": o["ft_order_side"], "filled": True,
-                 "quantity": str(o["amount"]), "price": str(o["safe_price"]), "fee": fee, "trade_id": f"{t['pair']}@{t['open_timestamp']}#{k}"}
+                 "quantity": str(o["amount"]), "price": str(o["safe_price"]), "fee": fee, "currency": quote(t["pair"]), "trade_id": f"{t['pair']}@{t['open_timestamp']}#{k}"}
             )  # fmt: skip
     return rows
 
@@ -71,7 +75,7 @@ def api(path: Path, strategy: str, frame_ms: int) -> list[dict]:
             )
             rows.append(
                 {"kind": "fill", **place, "fill_id": f"{o['order_id']}#{o['filled']:.12g}", "side": o["ft_order_side"], "quantity": str(o["filled"]), "price": str(o["average"]),
-                 "fee": exact(t["fee_open" if o["ft_is_entry"] else "fee_close"]) * exact(o["filled"]) * exact(o["average"]), "fee_currency": re.split("[/:]", t["pair"])[1],
+                 "fee": exact(t["fee_open" if o["ft_is_entry"] else "fee_close"]) * exact(o["filled"]) * exact(o["average"]), "fee_currency": quote(t["pair"]), "currency": quote(t["pair"]),
                  "ts": at(o["order_filled_timestamp"]), "decision_ts": at(o["order_timestamp"] // frame_ms * frame_ms), "arrival_mark": asked}
             )  # fmt: skip
     return rows
