@@ -78,16 +78,16 @@ def performance(
     agents = {}
     for name, own in named.items():
         days = daily_of_fills(own, marks, end, table) if marks is not None else None
-        agents[name] = _figures(own, [x for x in ends if x.agent == name], start, end, days, {}, table, capital, sessions)
-    whole = _figures(fills, ends, start, end, daily, opening or {}, table, capital, sessions)
+        agents[name] = _figures(own, [x for x in ends if x.agent == name], start, end, days, {}, table, capital, sessions, marks)
+    whole = _figures(fills, ends, start, end, daily, opening or {}, table, capital, sessions, marks)
     return msgspec.structs.replace(whole, agents=agents)
 
 
 def _figures(
     fills: LiveFills, ends: Sequence[Outcome], start: int, end: int, daily: Daily | None, opening: Mapping[int, Lot], rates: Mapping[int, float],
-    capital: float | None, sessions: Sessions | None,
+    capital: float | None, sessions: Sessions | None, marks: Marks | None,
 ) -> Performance:  # fmt: skip
-    trips = [t for t in round_trips(fills, opening)[0] if start <= t.closed <= end]
+    trips = [t for t in round_trips(fills, opening, marks.splits if marks is not None else None)[0] if start <= t.closed <= end]
     own = fills.between(start, end)
     rate = np.array([rates.get(s, 1.0) for s in own.sym.tolist()])
     fees, notional = own.fee * rate, np.abs(own.quantity) * own.price * rate

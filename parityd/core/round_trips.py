@@ -3,15 +3,19 @@
 1. A trip is what one execution closes: its fills count together. A reversing fill closes the old position and opens the rest.
 2. Profit is after fees: those of the exit, and the entry's share of the quantity closed.
 3. Positions are integers of 1e-8 units: what was bought and sold again is exactly zero.
-4. A trip was opened at the quantity-weighted mean time of what it closes.
+4. Fills of before a split are taken in the units of after it.
+5. A trip was opened at the quantity-weighted mean time of what it closes.
 """
 
 from collections.abc import Mapping
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from parityd.core.ledger import UNIT
 from parityd.core.live_fills import LiveFills
+from parityd.core.splits import Splits
 
 
 class Lot(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,11 +42,16 @@ class Trip(msgspec.Struct, frozen=True, kw_only=True):
         return (self.closed - self.opened) / 1e9
 
 
-def round_trips(fills: LiveFills, opening: Mapping[int, Lot] | None = None) -> tuple[list[Trip], dict[int, Lot]]:
-    """(trips in order of their end, the positions left open by symbol). `opening`: positions before the first fill."""
+def round_trips(
+    fills: LiveFills, opening: Mapping[int, Lot] | None = None, splits: Splits | None = None
+) -> tuple[list[Trip], dict[int, Lot]]:
+    """(trips in order of their end, the positions left open by symbol, in units of the last fill). `opening`: positions before the first fill."""
     lots: dict[int, Lot] = dict(opening or {})
     trips: dict[tuple[int, int], Trip] = {}
-    columns = (fills.ts, fills.sym, fills.quantity, fills.price, fills.fee, fills.name)
+    quantity, price = fills.quantity, fills.price
+    if splits is not None and splits.table and len(fills):
+        quantity, price = _in_last_units(fills, splits, lots)
+    columns = (fills.ts, fills.sym, quantity, price, fills.fee, fills.name)
     for ts, sym, quantity, price, fee, name in zip(*(c.tolist() for c in columns), strict=True):
         lot, units = lots.get(sym, Lot()), round(quantity * UNIT)
         if not units:
@@ -60,6 +69,20 @@ def round_trips(fills: LiveFills, opening: Mapping[int, Lot] | None = None) -> t
         rest = abs(units) - closing
         lots[sym] = _added(lot, rest if units > 0 else -rest, price, fee * rest / abs(units), ts) if rest else lot
     return sorted(trips.values(), key=lambda t: (t.closed, t.sym)), {k: v for k, v in lots.items() if v.units}
+
+
+def _in_last_units(fills: LiveFills, splits: Splits, lots: dict[int, Lot]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(quantity, price) of each fill in units of the last one's time; open positions alike, in place."""
+    last = int(fills.ts.max())
+    factor = np.ones(len(fills))
+    for sym in splits.table:
+        mine = fills.sym == sym
+        factor[mine] = splits.factors(sym, fills.ts[mine], last)
+        lot = lots.get(sym)
+        f = 1.0 if lot is None else splits.factor(sym, int(lot.opened), last)
+        if lot is not None and f != 1.0:
+            lots[sym] = msgspec.structs.replace(lot, units=round(lot.units * f), cost=lot.cost / f, fee=lot.fee / f)
+    return fills.quantity * factor, fills.price / factor
 
 
 def _added(lot: Lot, units: int, price: float, fee: float, ts: int) -> Lot:

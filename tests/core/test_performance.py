@@ -17,6 +17,7 @@ from parityd.core.performance import daily_of_fills, daily_profits, maximum_draw
 from parityd.core.quality import quality_grade, quality_score
 from parityd.core.records import LIVE, Line, Native
 from parityd.core.round_trips import round_trips
+from parityd.core.splits import Splits
 from parityd.core.terms import Instruments, Names
 
 S = 1_000_000_000
@@ -72,6 +73,18 @@ def test_positions_carried_in_give_the_cost():
     assert lots[sym].units == 10**8
     (one,), _ = round_trips(late, lots)
     assert one.profit == pytest.approx(29.4)
+
+
+def test_a_split_between_entry_and_exit_is_no_loss():
+    f = fills((0, 2, 100, 0.2), (100, -4, 55, 0.4), (150, -4, 56, 0))
+    splits = Splits()
+    splits.learn(int(f.sym[0]), (T0 + 50) * S, 4)
+    trips, left = round_trips(f, None, splits)
+    assert sum(t.profit for t in trips) == pytest.approx(4 * 55 + 4 * 56 - 2 * 100 - 0.6)
+    assert left == {}
+    _, lots = round_trips(f.between(0, (T0 + 20) * S))
+    carried = f.between((T0 + 20) * S, 2**62)
+    assert sum(t.profit for t in round_trips(carried, lots, splits)[0]) == pytest.approx(244 - 0.6)
 
 
 @pytest.mark.parametrize("seed", range(5))
