@@ -14,6 +14,7 @@ from parityd.edges import clock
 from parityd.edges.audit import Tail, verify
 from parityd.edges.lock import LockedError, holder
 from parityd.problem import Problem
+from parityd.service import configured
 from parityd.service.sources import Sources
 from parityd.settings import Settings
 from parityd.store.connect import copy, open_reader
@@ -26,6 +27,7 @@ def check(settings: Settings, at: int | None) -> dict[str, Any]:
     """Drain, evaluate as of `at`, publish once at the wall clock; the content of parity_action.json."""
     with built(settings, command="check") as app:
         b = app.brain
+        configured.tell(b, settings)
         _bring(app, at)
         _operators(app)
         done = b.check(now=at, no_better=at is not None)

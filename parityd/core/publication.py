@@ -18,6 +18,7 @@ from parityd.core.ladder_state import LadderState
 SCHEMA = "parityd/trading_override/1"
 ACTION_SCHEMA = "parityd/parity_action/1"
 MILLI = 1_000_000
+STOPPED = "parityd was stopped (publish.on_stop): trading is disabled until it runs again"
 FIRST_START = "first start: trading is disabled until `parityd init`"
 
 
@@ -78,6 +79,20 @@ def no_better_than(new: Entries, old: Entries | None) -> Entries:
         out.setdefault(k, _worse(v, new.default))
     default = _worse(new.default, old.default)
     return Entries(out, default, most_severe(out.values(), default))
+
+
+def stopped(e: Entries) -> Entries:
+    """Nothing less than DISABLE_TRADING, for everyone: what is told last where nobody will judge any more."""
+    least = InForce(action="DISABLE_TRADING", trading_enabled=False, size_multiplier=0.0, reason=STOPPED)
+    out = {k: _least(v, least) for k, v in e.strategies.items()}
+    default = _least(e.default, least)
+    return Entries(out, default, most_severe(out.values(), default))
+
+
+def _least(entry: InForce, least: InForce) -> InForce:
+    if entry.severity >= least.severity:
+        return entry
+    return msgspec.structs.replace(least, override=entry.override, overrides=entry.overrides)
 
 
 def _worse(a: InForce, b: InForce) -> InForce:

@@ -23,7 +23,7 @@ from parityd.core.commands import Command, Halt, Moment
 from parityd.core.instants import day_text
 from parityd.core.intake import Counted, FileBatch
 from parityd.core.monitor import Applied
-from parityd.core.publication import Entries, Head, entries, rises
+from parityd.core.publication import Entries, Head, entries, rises, stopped
 from parityd.core.records import Refusal
 from parityd.core.rows import SHELF_NS
 from parityd.core.verdicts import Change, Verdicts
@@ -531,17 +531,15 @@ class Brain:
 
     def stopped_entries(self) -> Entries:
         """What is told at the end where `on_stop` says disable: nothing less than DISABLE_TRADING."""
-        basis = msgspec.structs.replace(self._basis_now, broken_store=True)
-        return entries(basis, self.operators.halts, self.operators.commands, self.moment())
+        return stopped(entries(self._basis_now, self.operators.halts, self.operators.commands, self.moment()))
 
-    def reconfigure(self, settings: Settings, changed: dict[str, Any]) -> None:
-        """A new configuration: the same state, judged by it from now on; nothing in force is cleared. `changed`: what of it, for the audit."""
+    def reconfigure(self, settings: Settings) -> None:
+        """A new configuration: the same state, judged by it from now on; nothing in force is cleared."""
         self.settings, self.parameters = settings, parameters_of(settings)
         self.reader.reconfigure(settings)
         self.spool.limits = msgspec.structs.replace(self.spool.limits, file_bytes=settings.limits.file)
         self.reload()
         self.refresh_basis()
-        self.note("config.changed", "operator", None, {"changed": changed})
 
     def show_all(self) -> None:
         """Fill the view from what stands, without judging."""

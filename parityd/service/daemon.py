@@ -29,7 +29,7 @@ from parityd.edges.sdnotify import Notifier
 from parityd.edges.spool import Scan
 from parityd.edges.waiting import Key
 from parityd.edges.watch import watch
-from parityd.service import housekeeping
+from parityd.service import configured, housekeeping
 from parityd.service.brain import TurnDone
 from parityd.service.intake import group
 from parityd.service.notices import Notices
@@ -563,9 +563,8 @@ class Daemon:
             self.metrics.reloaded(successful=False)
             self.log.exception("config.refused", error=f"{type(e).__name__}: {e}")
         else:
-            before, after = self.settings.shown(), new.shown()
-            told = {key: [before.get(key), after.get(key)] for key in changed}
-            await self.do(lambda: self.brain.reconfigure(new, told))
+            await self.do(lambda: self.brain.reconfigure(new))
+            await self.do(lambda: configured.tell(self.brain, new, changed))
             self.log_level(new.log.level)
             self.settings = self.app.settings = new
             self.operators.app.settings = new
@@ -602,6 +601,7 @@ class Daemon:
                 "decision_sequence": self.app.publisher.decision_sequence,
             },
         )
+        configured.tell(self.brain, self.settings)
         self.log.info("service.started", version=__version__, data_dir=str(self.settings.data_dir), broken=self.app.broken or None)
         self.notifier.ready("looking at what was found")
         tasks: list[asyncio.Task[None]] = []

@@ -81,7 +81,9 @@ def test_the_daemon_ends_with_0_and_leaves_its_publication_to_expire(tmp_path: P
     box = Box(tmp_path, config)
     with box.daemon():
         assert box.end(by) == 0
-    assert box.override()["action"] == ("DISABLE_TRADING" if by == signal.SIGINT else "CONTINUE")
+    told = box.override()
+    assert told["action"] == told["default"]["action"] == ("DISABLE_TRADING" if by == signal.SIGINT else "CONTINUE")
+    assert ("publish.on_stop" in told["reason"]) == (by == signal.SIGINT)
     events = [x["event"] for x in box.audit()]
     assert "service.started" in events and events[-1] == "service.stopped"
 

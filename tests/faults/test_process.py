@@ -154,6 +154,12 @@ def test_case_07_sighup_with_a_bad_file_keeps_the_old_one_running_without_a_gap(
         box.configure(FAST + "[thresholds]\nreduce_to = 0.25\n")
         box.proc.send_signal(signal.SIGHUP)
         box.until(lambda: box.metric("config_last_reload_successful") == 1.0, 5, "and mended")
+        box.until(lambda: box.events("config.changed"), 5)
+    assert [row["data"]["changed"] for row in box.events("config.changed")] == [{"thresholds.reduce_to": [0.5, 0.25]}]
+    box.configure(FAST + "[thresholds]\nreduce_to = 0.25\nmin_trades = 12\n")
+    box.check()
+    box.check()
+    assert [row["data"]["changed"] for row in box.events("config.changed")[1:]] == [{"thresholds.min_trades": [10, 12]}]
 
 
 def test_case_08_descriptors_exhausted_is_safe_and_ends_when_they_are_back(box: Box, model: Model) -> None:
