@@ -66,6 +66,16 @@ def ended(command: Command, moment: Moment) -> bool:
     return (wall and boot) if command.lowers else (wall or boot)
 
 
+def outlasts(standing: Command, again: Command) -> bool:
+    """Whether a command that stands is the same content and ends no earlier by either clock: then the second one adds nothing."""
+    if not again.content_hash or standing.content_hash != again.content_hash:
+        return False
+    if standing.expires_ns is None or again.expires_ns is None:
+        return standing.expires_ns is None
+    later = (standing.expires_boottime_ns or 0) >= (again.expires_boottime_ns or 0)
+    return standing.expires_ns >= again.expires_ns and standing.boot_id == again.boot_id and later
+
+
 def concerns(scope: str, strategy: str) -> bool:
     """Whether something of `scope` (`*` or a name) is about this strategy."""
     return scope in (ALL, strategy)

@@ -18,6 +18,7 @@ from parityd.core.ladder_state import LadderState
 SCHEMA = "parityd/trading_override/1"
 ACTION_SCHEMA = "parityd/parity_action/1"
 MILLI = 1_000_000
+REASON = 500  # characters: with a thousand strategies the file stays below what a Gate reads
 STOPPED = "parityd was stopped (publish.on_stop): trading is disabled until it runs again"
 FIRST_START = "first start: trading is disabled until `parityd init`"
 
@@ -144,7 +145,7 @@ def _head(h: Head, schema: str) -> dict[str, Any]:
 
 
 def _entry(e: InForce) -> dict[str, Any]:
-    return {"action": e.action, "trading_enabled": e.trading_enabled, "size_multiplier": e.size_multiplier, "reason": e.reason}
+    return {"action": e.action, "trading_enabled": e.trading_enabled, "size_multiplier": e.size_multiplier, "reason": e.reason[:REASON]}
 
 
 def override_document(h: Head, e: Entries) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from parityd.core.assessing import Assessed, Facts, assess_period, assess_strategy, shadow_period, shadow_trial
-from parityd.core.commands import ALL, Command, Halt, Moment, after_reset, ended
+from parityd.core.commands import ALL, Command, Halt, Moment, after_reset, ended, outlasts
 from parityd.core.evidence import Finding
 from parityd.core.findings import grade
 from parityd.core.gauges import Gauges, Past
@@ -159,7 +159,7 @@ class Verdicts:
             for name in names:
                 if name in self.m.strategies:
                     self._take(name, on_enable(self.ladder(name), command))
-        else:
+        elif not any(outlasts(one, command) for one in self.standing.commands):
             self.standing.commands.append(command)
 
     def tick(self, moment: Moment) -> list[Command]:

@@ -97,7 +97,9 @@ def past_of_files(data_dir: Path) -> Past:
     for row in audit_entries(data_dir / "audit"):
         past.sequence = max(past.sequence, _number(row["data"].get("sequence")))
         past.decision_sequence = max(past.decision_sequence, _number(row["data"].get("decision_sequence")))
-    past.applied = dict.fromkeys(CommandFolder(data_dir / "overrides").applied_hashes(), "")
+        if row["event"] == "override.applied" and isinstance(row["data"].get("content_hash"), str):
+            past.applied[row["data"]["content_hash"]] = str(row["data"].get("id", ""))
+    past.applied = dict.fromkeys(CommandFolder(data_dir / "overrides").applied_hashes(), "") | past.applied
     with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
         _published(past, json.loads((data_dir / "system_actions/parity_action.json").read_bytes()))
     return past

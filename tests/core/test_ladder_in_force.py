@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from core.ladder_desk import ADVISORY, START, TERMS, finding, present
 
-from parityd.core.commands import Command, Halt, Moment, after_reset, ended, still_running
+from parityd.core.commands import Command, Halt, Moment, after_reset, ended, outlasts, still_running
 from parityd.core.in_force import InForce, in_force, most_severe
 from parityd.core.ladder import on_check, on_clock, on_enable, on_period_closed, on_reset, on_scan
 from parityd.core.ladder_state import Enable, LadderState
@@ -226,6 +226,28 @@ def test_a_reset_ends_the_commands_of_its_scope():
     mine, his, all_ = (command("force_disable", scope) for scope in ("x", "y", "*"))
     assert after_reset([mine, his, all_], "x") == (his, all_)
     assert after_reset([mine, his, all_], "*") == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "adds"),
+    [
+        ({}, False),
+        ({"content_hash": "other"}, True),
+        ({"expires_boottime_ns": 10**12 + HOUR + 1}, True),  # the wall clock was set back between: by the other one it ends later
+        ({"expires_boottime_ns": 10**12 + HOUR - 1}, False),
+        ({"boot_id": "another"}, True),
+        ({"expires_ns": None, "expires_boottime_ns": None}, True),
+    ],
+)
+def test_the_same_stop_again_adds_nothing_unless_it_lasts_longer(change, adds):
+    first = command("force_disable", content_hash="h")
+    assert outlasts(first, msgspec.structs.replace(first, **change)) != adds
+
+
+def test_a_stop_without_an_end_outlasts_every_other_of_its_content():
+    endless = command("force_disable", ends=None, content_hash="h")
+    assert outlasts(endless, command("force_disable", content_hash="h"))
+    assert not outlasts(command("force_disable", ends=None), command("force_disable", ends=None))  # whose content nobody knows
 
 
 def emergency_state():

@@ -135,6 +135,18 @@ def test_a_command_applied_after_the_backup_is_not_applied_again(desk, folder):
     assert told["code"] == "replayed"
 
 
+def test_an_applied_command_is_known_from_the_audit_trail_alone(desk):
+    desk.ok("override", "reset", "--reason", "r")
+    desk.check()
+    (applied,) = (desk.data / "overrides/applied").iterdir()
+    for path in desk.data.glob("parityd.sqlite*"):
+        path.unlink()
+    applied.rename(desk.data / "overrides/again.json")
+    desk.check()
+    told = json.loads((desk.data / "overrides/refused/again.json.reason.json").read_text())
+    assert told["code"] == "replayed"
+
+
 def test_restored_over_a_store_that_cannot_be_read_trading_waits_for_the_reset(desk, folder):
     desk.ok("backup", folder)
     traded(desk, n=32, prefix="bad", diff_bps=400, minutes=30)
