@@ -107,6 +107,7 @@ def built(
         brain.extra_events.append((brain.now(), "start", standing.first_start.encode()))
         publisher.told.append(lambda _before, told, head: brain.issued.append((head, told)))
         app = App(settings, store, spool, brain, publisher, audit, wall, boottime, broken, publisher.terms.instance, lock)
+        stack.callback(app.ahead.end)
         publisher.owned = app.owned
         if fresh or broken:
             kept = brain.commit_extras()

@@ -84,6 +84,12 @@ class Columns:
         setattr(self, name, made)
         return made
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """To another process: owners by their names, since codes are each process's own."""
+        present, at = owners.places(self.owner)
+        own = {f.name: getattr(self, f.name) for f in fields(self) if not f.name.startswith("_") and f.name != "owner"}
+        return _arrived, (type(self), own, [owners.name(k) for k in present], at.astype(np.int32))
+
     @classmethod
     def _late(cls, of: "Sequence[Self]", where: I64 | slice | None) -> Self:
         made = cls.__new__(cls)
@@ -139,6 +145,11 @@ class Columns:
         """From columns by the names that records have."""
         own = {k: v for k, v in table.items() if k not in ("strategy", "symbol")}
         return cls(owner=owners.codes(table["strategy"], table["symbol"]), **own)
+
+
+def _arrived(kind: type[Columns], own: dict[str, Any], names: list[tuple[str, str]], at: I32) -> Columns:
+    codes = np.array([owners.code(*x) for x in names], np.int32)
+    return kind(owner=codes[at] if len(codes) else at, **own)
 
 
 def _taken(v: Any, where: I64 | slice) -> Any:

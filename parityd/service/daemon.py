@@ -176,8 +176,10 @@ class Daemon:
             all_there = self.sources.looked  # asked before the scan: what they brought by then is seen by it
             turns = await self._scan()
             all_ready = self.looked and self.waiting == self.unread == sum(map(len, turns))
-            for turn in turns:
-                done, *judged = await self.do(partial(self._turn, turn, last=all_ready and turn is turns[-1]))
+            self.app.ahead.expect(w for turn in turns for w in turn)
+            for k, turn in enumerate(turns):
+                following = turns[k + 1] if k + 1 < len(turns) else []
+                done, *judged = await self.do(partial(self._turn, turn, last=all_ready and turn is turns[-1], following=following))
                 for one in (done, *judged):
                     self.tell(one)
                 self.kept = {r.waiting.key for r in done.reads if os.path.lexists(r.waiting.path)} if done.stuck else set()
@@ -190,6 +192,7 @@ class Daemon:
                     break
             if moved:
                 continue
+            self.app.ahead.end()
             if self.looked and not self.unread:
                 if self.brain.touched:
                     self.tell(await self.do(self._evaluate))
@@ -282,7 +285,7 @@ class Daemon:
             self.outer.pop("clock", None)
         return not why
 
-    def _turn(self, turn: list[Any], *, last: bool) -> list[TurnDone]:
+    def _turn(self, turn: list[Any], *, last: bool, following: list[Any]) -> list[TurnDone]:
         """Take a turn. Where nothing waits after it, it is judged as soon as it counts, before its files leave."""
         now = self.brain.now()
         if not self._sane(self.app.now()):
@@ -297,7 +300,7 @@ class Daemon:
                 self.waiting, self.oldest_live = 0, None
                 judged.append(self._evaluate())
 
-        return [take(self.app, turn, now, then=judge if last else None), *judged]
+        return [take(self.app, turn, now, then=judge if last else None, following=following), *judged]
 
     def _evaluate(self, *, backlog: bool = False) -> TurnDone:
         self.brain.backlog = backlog

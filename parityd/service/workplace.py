@@ -2,7 +2,7 @@
 
 import errno
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from parityd.core.records import BOOKS
@@ -12,6 +12,7 @@ from parityd.edges.publish import Publisher
 from parityd.edges.spool import Spool
 from parityd.edges.waiting import Key, Unopened, Waiting
 from parityd.formats import Unreadable
+from parityd.service.ahead import Ahead
 from parityd.service.attempts import Attempts, Poisoned
 from parityd.service.brain import Brain, TurnDone
 from parityd.service.intake import group
@@ -39,23 +40,36 @@ class App:
     instance: str = ""
     lock: DirectoryLock | None = None  # None: the caller of whoever built this has it
     attempts: Attempts = field(init=False)
+    ahead: Ahead = field(init=False)
     refused: dict[Key, int] = field(default_factory=dict)  # files that the machine refused to read, and how often
 
     def __post_init__(self) -> None:
         self.attempts = Attempts(self.settings.data_dir)
+        self.ahead = Ahead(self.brain.reader, allowed=self.settings.ingest.processes > 0)
 
     def owned(self) -> bool:
         """Whether the folder's lock is still ours: not after somebody removed its file or mounted over it, and another may work here."""
         return self.lock is None or self.lock.held()
 
 
-def take(app: App, turn: list[Waiting], now: int, *, at: int | None = None, then: Callable[[], None] | None = None) -> TurnDone:
+def take(
+    app: App,
+    turn: list[Waiting],
+    now: int,
+    *,
+    at: int | None = None,
+    then: Callable[[], None] | None = None,
+    following: Iterable[Waiting] = (),
+) -> TurnDone:
     """Read the files of a turn and let them count. What could not be read this time stays; a disk that refuses is `failed`.
 
-    `then` is called when they count, before they leave the spool.
+    `then` is called when they count, before they leave the spool. `following`: the files of the next turn, which may be read meanwhile.
     """
+    coming = list(following)
+    app.ahead.ask(turn, now, oldest(app.settings, now))
+    app.ahead.ask(coming, now, oldest(app.settings, now))
     try:
-        app.attempts.begin(turn)
+        app.attempts.begin([*turn, *coming] if app.ahead.running else turn)
     except OSError as e:
         return TurnDone(failed=f"{e.filename or app.attempts.path}: {e.strerror or e}")
     reads = [_read(app, w, now) for w in turn]
@@ -67,7 +81,7 @@ def take(app: App, turn: list[Waiting], now: int, *, at: int | None = None, then
 def _read(app: App, w: Waiting, now: int) -> Read:
     """One file; where the machine refused to read it, later, and a disk that fails three times over the same file is the file's fault."""
     try:
-        found = app.brain.reader.read(w, now, app.brain.is_known, oldest(app.settings, now))
+        found = app.ahead.read(w, app.brain.is_known) or app.brain.reader.read(w, now, app.brain.is_known, oldest(app.settings, now))
     except OSError as e:
         app.refused[w.key] = tries = app.refused.get(w.key, 0) + 1
         why = e.strerror or str(e)
@@ -113,14 +127,18 @@ def drain(app: App, *, at: int | None = None, wait: bool = True, limit: int = 25
             for unfit in scan.refused:
                 app.spool.reject_whole(unfit, unfit.code, unfit.reason)
         ready = [list(scan.ready) for scan in found]
+        app.ahead.expect(w for book in ready for w in book)
         moved = False
-        for turn in group(*ready):
-            done = take(app, turn, max(at or 0, app.now()), at=at)  # a past `at` makes no record one of the future
+        turns = list(group(*ready))
+        for k, turn in enumerate(turns):
+            following = turns[k + 1] if k + 1 < len(turns) else []
+            done = take(app, turn, max(at or 0, app.now()), at=at, following=following)  # a past `at` makes no record one of the future
             _whole(done)
             moved = moved or bool(done.reads)
         if moved:
             tries = 0
             continue
+        app.ahead.end()
         left = sum(len(scan.left) + len(scan.ready) for scan in found)
         if not left or not wait or tries > 100:
             return
