@@ -2,6 +2,7 @@
 
 1. Only large files of lines, and only in a backlog: below `WORTH` bytes no process is started, and when the backlog is over it ends.
 2. What the process says of a file is used only if the file still is what it was; where it says nothing, or died, the file is read as usual.
+   Only native records need nothing but their file; what orders of other formats were told before is known here alone.
 3. Whether a file is known is asked here, by the content hash that the process found.
 4. Codes of owners do not travel: columns carry names (`Columns.__reduce__`).
 """
@@ -21,6 +22,7 @@ from parityd.service.reading import Read, Reader
 WORTH = 64 << 20
 LARGE = 1 << 20
 LINES = (".jsonl", ".ndjson")
+NATIVE = "native"
 
 
 def _prepare() -> None:
@@ -55,7 +57,7 @@ class Ahead:
             self._pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_prepare)
 
     def _fits(self, w: Waiting) -> bool:
-        return w.size >= LARGE and w.name.endswith(LINES) and not self.reader.keeps(w.name)
+        return w.size >= LARGE and w.name.endswith(LINES)
 
     def ask(self, turn: Iterable[Waiting], now: int, oldest: int) -> None:
         """Let these files be read."""
@@ -82,7 +84,7 @@ class Ahead:
         except Exception:  # noqa: BLE001  whatever went wrong there: the file is read here, where it is told in full
             self.end()
             return None
-        if not same or found.later or found.unreadable is not None:
+        if not same or found.later or found.unreadable is not None or found.format != NATIVE:
             return None
         return replace(found, batch=None, known=True) if is_known(w.book, found.sha256) else found
 
