@@ -14,7 +14,7 @@ from rich.markup import escape
 
 from parityd.core.instants import rfc3339
 from parityd.core.verdicts import Change
-from parityd.service.tables import coloured, shown
+from parityd.service.tables import painted, shown
 
 EVERY_NS = 3 * 3600 * 1_000_000_000
 
@@ -30,7 +30,7 @@ def summary(strategies: Mapping[str, Mapping[str, Any]]) -> str:
     for name, s in sorted(strategies.items()):
         trades, metrics = s["trades"], s["metrics"]
         counts = "  ".join(f"{k} {trades[k]}" for k in ("matched", "missed", "unexpected"))
-        out.append(f"{escape(name)}: {counts}  tracking error {shown(metrics.get('tracking_error_bps'))} bps  {coloured(s['action'])}")
+        out.append(f"{escape(name)}: {counts}  tracking error {shown(metrics.get('tracking_error_bps'))} bps  {painted(s['action'])}")
     return "  |  ".join(out) or "nothing has traded yet"
 
 
@@ -62,7 +62,7 @@ class Terminal:
     def changed(self, change: Change) -> None:
         who = "every other strategy" if change.strategy == "*" else change.strategy
         self._print(
-            f"[bold]{minute(change.ts)}[/]  {escape(who)}: {coloured(change.before)} -> {coloured(change.after)}  {escape(change.reason)}"
+            f"[bold]{minute(change.ts)}[/]  {escape(who)}: {painted(change.before)} -> {painted(change.after)}  {escape(change.reason)}"
         )
 
     def reported(self, day: str, headline: str) -> None:

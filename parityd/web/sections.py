@@ -77,6 +77,7 @@ def findings(entry: Mapping[str, Any]) -> list[dict[str, Any]]:
                 "figures": figures,
                 "detail": detail,
                 **said._asdict(),
+                **({"ends": "Latched: only `parityd override reset` lifts it."} if f.get("level") == "EMERGENCY" else {}),
             }
         )
     return rows
