@@ -1,7 +1,8 @@
 """A file that kills its reader must not kill every restart: what is being read is written down first, and tried elsewhere after a death.
 
-1. The files of a turn stand in `data_dir/.reading`, durable before the first of them is opened; when the turn is over it is empty. It is
-   written in place, since it stands between every fill and its publication: one that is torn says nothing, and the files are read as usual.
+1. The files of a turn stand in `data_dir/.reading`, durable before the first of them is opened; when the turn is over it names none. It stands
+   between every fill and its publication, so it is written over in place, in whole blocks: that costs the disk no entry in its journal. One that
+   is torn says nothing, and the files are read as usual.
 2. Files marked by a process that ended are read in a child process before anything else is. One that the child dies of is `poison`; what
    the child merely refuses, or cannot say, is read as usual.
 3. A child ended by the signals that end the service, or by the death of its parent, has said nothing about the file.
@@ -26,6 +27,7 @@ from parityd.edges.waiting import Key, Waiting
 from parityd.service.reading import Reader
 
 MARK = ".reading"
+BLOCK = 4096
 SECONDS = 60.0
 BYTES_A_SECOND = 1_000_000
 ENDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -67,21 +69,26 @@ class Attempts:
 
     def begin(self, turn: Iterable[Waiting]) -> None:
         """Before the first of them is opened. OSError where it cannot be made durable: then nothing may be opened."""
-        rows = [[w.book, w.path.name] for w in turn]
         there = exists(self.path)
-        fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
-        try:
-            write_all(fd, json.dumps(rows).encode("ascii") + b"\n")
-            os.fdatasync(fd)
-        finally:
-            os.close(fd)
+        self._write([[w.book, w.path.name] for w in turn], durably=True)
         if not there:
             sync_folder(self.path.parent)
 
     def end(self) -> None:
         """The turn is over, whatever came of it."""
         with contextlib.suppress(OSError):
-            os.truncate(self.path, 0)
+            self._write([], durably=False)
+
+    def _write(self, rows: list[list[str]], *, durably: bool) -> None:
+        fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
+        try:
+            text = json.dumps(rows).encode("ascii")
+            size = max(-(-len(text) // BLOCK) * BLOCK, os.fstat(fd).st_size)
+            write_all(fd, text.ljust(size - 1) + b"\n")
+            if durably:
+                os.fdatasync(fd)
+        finally:
+            os.close(fd)
 
     def left(self) -> list[Marked]:
         """The files that a process was reading when it ended."""
