@@ -18,7 +18,7 @@ from parityd.edges.files import free_bytes
 from parityd.edges.lock import holder
 from parityd.service import doctor_life as life
 from parityd.service.doctor_checks import OK, PROBLEM, WARNING, Check, Findings, lines, published, said, worst
-from parityd.service.ops_rights import INBOXES, PRIVATE, faults
+from parityd.service.ops_rights import INBOXES, PRIVATE, as_owner, faults
 from parityd.settings import Settings
 
 STEP_NS = 2_000_000_000
@@ -29,11 +29,24 @@ __all__ = ["lines", "look"]
 def look(settings: Settings, environ: Mapping[str, str]) -> Findings:
     """All checks of this installation."""
     pid = holder(settings.data_dir)
-    checks = [
-        *_folders(settings), *_space(settings), *_clock(settings), *life.store(settings), *life.trail(settings, pid), *life.spool(settings),
-        *life.port(settings, pid), *life.publication(settings, pid), *life.systemd(environ),
+    areas: list[tuple[str, Iterator[Check]]] = [
+        ("folders", _folders(settings)), ("space", _space(settings)), ("clock", _clock(settings)), ("store", life.store(settings)),
+        ("audit", life.trail(settings, pid)), ("spool", life.spool(settings)), ("port", life.port(settings, pid)),
+        ("publication", life.publication(settings, pid)), ("systemd", life.systemd(environ)),
     ]  # fmt: skip
+    checks = [check for area, looked in areas for check in _whole(area, looked, settings)]
     return Findings(worst=worst(checks), checks=checks)
+
+
+def _whole(area: str, looked: Iterator[Check], settings: Settings) -> Iterator[Check]:
+    """What could not be looked at is a finding like any other: the rest is told all the same."""
+    try:
+        yield from looked
+    except OSError as e:
+        text = f"{e.filename or settings.data_dir}: {e.strerror or e}"
+        denied = isinstance(e, PermissionError) and settings.data_dir.exists()
+        mend = as_owner(settings.data_dir.stat().st_uid) if denied else "look at that path, its file system and its mount"
+        yield Check(area=area, state=PROBLEM, text=text, mend=mend)
 
 
 # --- folders and space ----------------------------------------------------------------------------------------------

@@ -51,7 +51,7 @@ def user_name(uid: int) -> str:
         return str(uid)
 
 
-def _as_owner(uid: int) -> str:
+def as_owner(uid: int) -> str:
     name = user_name(uid)
     words = ["parityd", *sys.argv[1:]]
     return f"sudo -u {name if not name.isdigit() else '#' + name} {shlex.join(words)}"
@@ -110,7 +110,7 @@ def faults(settings: Settings) -> list[Fault]:
     owner = os.stat(root).st_uid
     if owner != os.geteuid():
         me = user_name(os.geteuid())
-        return [Fault(root, f"it belongs to {user_name(owner)} and this is {me}", _as_owner(owner))]
+        return [Fault(root, f"it belongs to {user_name(owner)} and this is {me}", as_owner(owner))]
     for name in PRIVATE:
         found += _folder(root / name, owner, inbox=False)
     for name in INBOXES:

@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import tempfile
 from datetime import datetime, timedelta
 
 import pytest
@@ -115,6 +116,30 @@ def test_a_publication_of_the_future_is_a_clock_gone_back(desk):
     told["issued_at"] = "2999-01-01T00:00:00Z"
     path.write_text(json.dumps(told))
     assert "problem" in states(looked(desk), "clock")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can look with other eyes")
+def test_somebody_who_may_not_look_is_told_what_he_cannot_see(capsys):
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        desk = Desk(folder, capsys)
+        desk.check()
+        looked(desk)  # loads what the command needs
+        groups = os.getgroups()
+        os.setgroups([])
+        os.setresgid(65534, 65534, 0)
+        os.setresuid(65534, 65534, 0)
+        try:
+            found = looked(desk)
+        finally:
+            os.setresuid(0, 0, 0)
+            os.setresgid(0, 0, 0)
+            os.setgroups(groups)
+        for area in ("folders", "audit", "spool"):
+            (told,) = of(found, area)
+            assert told["state"] == "problem"
+            assert told["mend"].startswith("sudo -u root parityd")
+        assert states(found, "port") == {"ok"}  # the rest is told all the same
 
 
 def test_people_read_lines(desk):
