@@ -115,7 +115,7 @@ def rates(m: Monitor, currencies: list[str], t: int) -> dict[str, float | None]:
 
 def assess_period(m: Monitor, s: Strategy, day: str, now: int, facts: Facts, reset_ns: int) -> list[Finding] | None:
     """Parity findings of one UTC day's own trades; None under `min_trades`."""
-    start = max(day_start(day), reset_ns)
+    start = max(day_start(day), reset_ns, s.memory.imported_until + 1)
     until = settling(s, m.parameters, now, waiting=facts.waiting)
     judged = judge_between(s, m.parameters, until, start, day_start(day) + DAY_NS - 1)
     if judged.evidence.settled < m.parameters.of(s.name).thresholds.min_trades:

@@ -4,7 +4,7 @@
    looked (`drift_trades`, `drift_intervals`). `state` and `restore` move it; what changed meanwhile is found and mended.
 2. A reset (the memory's line) ends both epochs; points before the line are no longer read.
 3. An alarm stands until its latch ends, by the clock of the reading; the evidence of an epoch whose latch has ended says nothing any more.
-4. `confidence` is the strongest channel's (weighted by the budget): the one that WARNING is asked by; the system's stands beside it.
+4. `confidence`, by which WARNING is asked, is the system's over all channels; while an alarm stands, the strongest channel's. Both are shown.
 5. The founding rules are figures beside it. They raise nothing.
 """
 
@@ -34,7 +34,7 @@ class DriftState(msgspec.Struct, frozen=True, kw_only=True):
     """What a judgement is told. Confidences are None until a channel has been bet on; `alarm` is the gravest of the standing ones."""
 
     confidence: float | None = None
-    system: float | None = None
+    strongest: float | None = None
     alarm: DriftAlarm | None = None
     standing: tuple[Raised, ...] = ()
 
@@ -78,7 +78,8 @@ class DriftFeed:
         view, standing = self._view(now)
         known = any(one.evidence.count for one in view.channels.values())
         system, strongest = view.confidences() if known else (None, None)
-        return DriftState(confidence=strongest, system=system, alarm=gravest(standing), standing=tuple(standing))
+        told = strongest if standing else system
+        return DriftState(confidence=told, strongest=strongest, alarm=gravest(standing), standing=tuple(standing))
 
     def view(self, now: int) -> Detectors:
         """The detectors as they count at a time."""

@@ -93,7 +93,7 @@ class IntervalStream:
         piece = rest[~over & (rest["number"] < rest["number"][0] + WEEK)]
         if not self.fed:
             day = int(self.points["number"][0]) // A_DAY
-            self.horizon = self.horizon or horizon_of(day - 2)
+            self.horizon = self.horizon or max(MIN_HORIZON, horizon_of(day - 2))
             self.detectors.intervals = IntervalSide(self.detectors.strategy, epoch=side.epoch, horizon=self.horizon)
         self._step(piece, unit)
         return True

@@ -4,7 +4,9 @@
 2. Each shelf's trades are remembered by a hash. A shelf that no longer holds what was taken of it sends the stream back before it: to a snapshot of
    the last days, else to the start of an epoch. Hence what the detectors know is a function of the set of trades, not of arrival or batches.
 3. An epoch begins with the first trade, after a favourable alarm, and with the first trade 7 days after the last adverse alarm of the epoch.
-4. The horizon of an epoch is the count of matched trades of the 30 UTC days before the day it begins on, at least 1,000.
+4. The horizon of an epoch is the count of matched trades of the 30 UTC days before the day it begins on, and of that day until then, at least 1,000.
+   An epoch that takes twice its horizon within 30 days has the budget of a slower strategy: it is outgrown, and the next trade begins a new one.
+   Without that a strategy's first busy day would spend the false alarms of months.
 5. Price differences and slippages are taken to 1e-9 bps: the last bits of a sum depend on the order in which its fills came.
 """
 
@@ -18,7 +20,7 @@ from numpy.typing import NDArray
 from parityd.core.books import Books
 from parityd.core.drift import MIN_HORIZON, Detectors
 from parityd.core.drift_alarms import Raised, latch_of
-from parityd.core.drift_sides import TradeSide
+from parityd.core.drift_sides import EPOCH_POINTS, TradeSide
 from parityd.core.records import NO_TS
 from parityd.core.rows import SHELF_NS, SLIP_ALONE, SUPPRESSED, SUSPECT, shelf_of
 from parityd.core.summary import ID, TIMED, ShelfSummary, classes
@@ -208,19 +210,39 @@ class TradeStream:
         end = latch_of(self.raised, "trades", self.detectors.trades.epoch)
         if end is not None and int(trades["t"][-1]) >= end:
             cut = int(np.searchsorted(trades["t"], end))
-            if cut:
-                self._step(books, trades[:cut], day)
+            self._feed(books, trades[:cut], day, 0)
             self.detectors.trades = blank_trades(self.detectors.strategy, self.detectors.trades.epoch + 1)
-            trades = trades[cut:]
-        self._step(books, trades, day)
+            self._feed(books, trades[cut:], day, cut)
+        else:
+            self._feed(books, trades, day, 0)
 
-    def _step(self, books: Books, trades: Trades, day: int) -> None:
-        side, horizon = self.detectors.trades, self.horizon(books, day)
+    def _feed(self, books: Books, trades: Trades, day: int, earlier: int) -> None:
+        """In pieces so small that no epoch that begins in one is outgrown in it. `earlier`: trades of the day that were fed just before."""
+        count = self.horizon(books, day) + earlier + sum(v.count for k, v in self.seen.items() if k // A_DAY == day)
+        done = 0
+        while done < len(trades):
+            self._outgrow()
+            side = self.detectors.trades
+            left = min(2 * side.horizon, EPOCH_POINTS) - len(side.price.ranks)
+            size = min(left, 2 * MIN_HORIZON) if left > 0 else 2 * MIN_HORIZON
+            self._step(books, trades[done : done + size], day, count + done)
+            done += size
+
+    def _outgrow(self) -> None:
+        """Let the next trade begin a new epoch, where this one has taken twice its horizon within 30 days."""
+        side = self.detectors.trades
+        full = len(side.price.ranks) == min(2 * side.horizon, EPOCH_POINTS)
+        if full and not side.adverse and self.head[0] - self.starts[-1].t <= HORIZON_DAYS * DAY_NS:
+            self.detectors.trades = blank_trades(self.detectors.strategy, side.epoch + 1)
+
+    def _step(self, books: Books, trades: Trades, day: int, earlier: int) -> None:
+        """`earlier`: matched trades of the 30 days before this one and of this one, until these."""
+        side, horizons = self.detectors.trades, np.maximum(MIN_HORIZON, earlier + np.arange(len(trades)))
         epoch, before = side.epoch, len(side.price.ranks)
         if not before:
-            slips = bool(np.isfinite(trades["slip"][0]))
+            slips, horizon = bool(np.isfinite(trades["slip"][0])), int(horizons[0])
             self.detectors.trades = TradeSide(self.detectors.strategy, epoch=epoch, horizon=horizon, with_slippage=slips, normalised=False)
-        for alarm in self.detectors.step_trades(trades["key"], trades["d"], trades["slip"], horizon=float(horizon)):
+        for alarm in self.detectors.step_trades(trades["key"], trades["d"], trades["slip"], horizon=horizons):
             at, changed = (_time_of(books, key, trades) for key in (alarm.key, alarm.change_key))
             self.raised.append(Raised(side="trades", at=at, changed_at=changed, alarm=alarm))
         self.detectors.past.clear()
@@ -241,7 +263,7 @@ class TradeStream:
                 self.days.append([day, now - before])
 
     def horizon(self, books: Books, day: int) -> int:
-        """Matched trades of the 30 UTC days before this one, at least 1,000."""
+        """Matched trades of the 30 UTC days before this one."""
         total = 0
         for k in range(day - HORIZON_DAYS, day):
             count = self._counts.get(k)
@@ -251,7 +273,7 @@ class TradeStream:
                 if k < self.head[0] // DAY_NS:
                     self._counts[k] = count
             total += count
-        return max(MIN_HORIZON, total)
+        return total
 
     # --- what is kept ---------------------------------------------------------------------------------------------
 

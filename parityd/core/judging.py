@@ -56,8 +56,8 @@ def _judged(
     timing, timing_share = mean_component(sums, "timing")
     metrics = price_measures(sums, p.tracking_error)
     metrics["match_rate"] = match_rate(sums)
-    drift, error, trades = cumulative_drift(s, until, window, terms) if drifting else (None, None, 0)
-    metrics["cumulative_drift_bps"] = drift
+    week = cumulative_drift(s, until, window, terms, max(s.memory.line, s.memory.imported_until + 1)) if drifting else Week()
+    metrics["cumulative_drift_bps"] = week.drift
     pairs = sums["matched"]
     suspect = _suspect(s, window)
     evidence = Evidence(
@@ -69,7 +69,7 @@ def _judged(
         fee_impact_bps=mean_fee(sums), fee_impact_share=1.0 if sums["n"] else 0.0,
         timing_impact_bps=timing, timing_impact_share=timing_share or 0.0,
         median_latency_ms=metrics["median_latency_ms"],
-        cumulative_drift_bps=drift, cumulative_error_bps=error, cumulative_trades=trades,
+        cumulative_drift_bps=week.pooled, cumulative_error_bps=week.error, cumulative_trades=week.trades,
         unmatched=int(sums["missed"] + sums["unexpected"]), executions=sums.settled,
         large_trades=large_trades(s, until, window, terms), capital=terms.capital,
         suspects=int(sums["suspect"]), suspect_d_bps=suspect[0], suspect_example=suspect[1],
@@ -92,30 +92,40 @@ def _all_pending(s: Strategy, until: Settling) -> int:
     return summed(s.books, -(2**62), 2**62, until)[1]
 
 
-def cumulative_drift(s: Strategy, until: Settling, window: Window | None, terms: StrategyTerms) -> tuple[float | None, float | None, int]:
-    """(sum of the daily means of the last 7 UTC days, its standard error, trades); a day under min_trades is pooled with the one before."""
+class Week(msgspec.Struct, frozen=True):
+    """The last 7 UTC days: the sum of their means; the same and its standard error with thin days pooled; trades."""
+
+    drift: float | None = None
+    pooled: float | None = None
+    error: float | None = None
+    trades: int = 0
+
+
+def cumulative_drift(s: Strategy, until: Settling, window: Window | None, terms: StrategyTerms, since: int = NO_TS) -> Week:
+    """Of the 7 days that end with the window's, without what lies before `since`. Pooled: a day under min_trades goes with the one before (the first with the next)."""
     if window is None:
-        return None, None, 0
-    last = window.end // DAY_NS
+        return Week()
+    last, least = window.end // DAY_NS, terms.thresholds.min_trades
     days: list[tuple[float, float, float]] = []  # n, sum d, sum d2
     for day in range(last - WEEK + 1, last + 1):
-        start, end = max(day * DAY_NS, s.memory.line), min((day + 1) * DAY_NS - 1, window.end)
-        n, d, d2 = moments(s.books, start, end, until)
+        n, d, d2 = moments(s.books, max(day * DAY_NS, since), min((day + 1) * DAY_NS - 1, window.end), until)
         if n:
             days.append((n, d, d2))
     if not days:
-        return None, None, 0
-    drift = sum(d / n for n, d, _ in days)
+        return Week()
     pooled: list[list[float]] = []
     for n, d, d2 in days:
-        if pooled and (n < terms.thresholds.min_trades or pooled[-1][0] < terms.thresholds.min_trades):
+        if pooled and (n < least or pooled[-1][0] < least):
             pooled[-1] = [pooled[-1][0] + n, pooled[-1][1] + d, pooled[-1][2] + d2, pooled[-1][3] + 1]
         else:
             pooled.append([n, d, d2, 1])
     variance = sum(k * k * max(0.0, d2 - d * d / n) / (n - 1) / n for n, d, d2, k in pooled if n > 1)
-    if any(k > 1 for *_, k in pooled):
-        drift = sum(k * d / n for n, d, _, k in pooled)
-    return drift, math.sqrt(variance) if all(n > 1 for n, *_ in pooled) else None, int(sum(n for n, *_ in days))
+    return Week(
+        drift=sum(d / n for n, d, _ in days),
+        pooled=sum(k * d / n for n, d, _, k in pooled),
+        error=math.sqrt(variance) if all(n > 1 for n, *_ in pooled) else None,
+        trades=int(sum(n for n, *_ in days)),
+    )
 
 
 def large_trades(s: Strategy, until: Settling, window: Window | None, terms: StrategyTerms) -> tuple[LargeTrade, ...]:
@@ -162,7 +172,10 @@ def _suspect(s: Strategy, window: Window | None) -> tuple[float | None, str]:
 
 
 def runaway(s: Strategy, now: int) -> tuple[int | None, int, int, float]:
-    """(live executions of the last hour, the largest earlier hour of either book in 30 days, the backtest's same hour, hours of history)."""
+    """(live executions of the last hour, the largest earlier hour of either book in 30 days, the backtest's same hour, hours of history).
+
+    What a reset or a recovery put behind it is not counted once more as the last hour's.
+    """
     numbers = numbers_of(s.books)
     at = bisect_right(numbers, NOWHEN)
     if at == len(numbers):
@@ -173,7 +186,9 @@ def runaway(s: Strategy, now: int) -> tuple[int | None, int, int, float]:
     for number in s.books.summaries.between(shelf_of(since), shelf_of(now)):
         r = s.books.shelf(number).rows
         alive = (r["flags"] & (DEAD | PART)) == 0
-        live += int((alive & (r["lkey"] != 0) & (r["l_q"] > 0) & (r["l_first"] > since) & (r["l_first"] <= now)).sum())
+        live += int(
+            (alive & (r["lkey"] != 0) & (r["l_q"] > 0) & (r["l_first"] > max(since, s.memory.line - 1)) & (r["l_first"] <= now)).sum()
+        )
         backtest += int((alive & (r["bkey"] != 0) & (r["b_q"] > 0) & (r["b_first"] > since) & (r["b_first"] <= now)).sum())
     history = (now - oldest * SHELF_NS) / HOUR_NS
     if live < 20:

@@ -263,15 +263,13 @@ def coverage(s: Summary) -> dict[str, float | None]:
 
 
 def mean_component(s: Summary, name: str) -> tuple[float | None, float | None]:
-    """(mean bps of q_l p_b over the trades in which slip or timing was measured unmerged, their share)."""
+    """(mean over the trades in which slip or timing was measured unmerged, each in bps of its q_l p_b; their share)."""
     if not s["n"]:
         return None, None
-    x = sum(float(v[SYM_AT[name + "_alone_x"]]) for v in s.sym.values())
-    money = sum(float(v[SYM_AT[name + "_alone"]]) for v in s.sym.values())
-    return (money / x * 1e4 if x else None), s[name + "_alone_n"] / s["n"]
+    count = s[name + "_alone_n"]
+    return (s[name + "_alone_bps"] / count if count else None), count / s["n"]
 
 
 def mean_fee(s: Summary) -> float | None:
-    """Mean fee impact in bps of q_l p_b."""
-    x = sum(float(v[SYM_AT["x"]]) for v in s.sym.values())
-    return sum(float(v[SYM_AT["fee"]]) for v in s.sym.values()) / x * 1e4 if x else None
+    """Mean over the trades of the fee difference, each in bps of its q_l p_b."""
+    return s["fee_bps"] / s["n"] if s["n"] else None

@@ -95,7 +95,7 @@ def _day_of(m: Monitor, s: Strategy, day: str, now: int, *, waiting: bool) -> Da
     a = attribute(sums, start, end + 1, m.marks, m.names, carried, funding, lambda sym, t: late_rows(s, start, end, paired, sym, t))  # type: ignore[arg-type]
     variance, worst, best = _ranked(m, s, start, end, paired)
     window = Window(start, end, sums, pending)
-    drift = cumulative_drift(s, paired, window, m.parameters.of(s.name))[0]
+    drift = cumulative_drift(s, paired, window, m.parameters.of(s.name)).drift
     unpriced = sum(start <= ts <= end for ts in s.memory.unpriced_funding)
     return DayOf(sums, counts(sums, pending), a, variance, worst, best, drift, unpriced)
 

@@ -71,10 +71,6 @@ class Summaries(dict[int, ShelfSummary]):
         """The shelf numbers first..last that there are."""
         return self.order[bisect_left(self.order, first) : bisect_right(self.order, last)]
 
-    def any_between(self, first: int, last: int) -> bool:
-        at = bisect_left(self.order, first)
-        return at < len(self.order) and self.order[at] <= last
-
     def stretch(self, level: int, index: int) -> ShelfSummary | Stretch:
         """The sums of one aligned stretch (of a shelf, its summary)."""
         if level == 0:
@@ -84,15 +80,19 @@ class Summaries(dict[int, ShelfSummary]):
             found = self._sums[level][index] = Stretch([self.stretch(level - 1, k) for k in self.below(level, index)])
         return found
 
-    def below(self, level: int, index: int) -> Iterator[int]:
-        """The stretches of the next finer level that hold any shelf."""
+    def below(self, level: int, index: int, first: int = -(2**62), last: int = 2**62) -> list[int]:
+        """The stretches of the next finer level that hold any of the shelves first..last."""
         span, fine = SPANS[level], SPANS[level - 1]
+        order, end = self.order, min((index + 1) * span - 1, last)
+        at, stop = bisect_left(order, max(index * span, first)), bisect_right(order, end)
         if level == 1:
-            yield from self.between(index * span, (index + 1) * span - 1)
-            return
-        for k in range(index * span // fine, (index + 1) * span // fine):
-            if self.any_between(k * fine, (k + 1) * fine - 1):
-                yield k
+            return order[at:stop]
+        found = []
+        while at < stop:
+            k = order[at] // fine
+            found.append(k)
+            at = bisect_left(order, (k + 1) * fine, at, stop)
+        return found
 
     def over(self, first: int, last: int) -> Iterator[int]:
         """The coarsest stretches that hold any of the shelves first..last."""

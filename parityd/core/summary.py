@@ -23,11 +23,12 @@ ID, TIMED, B_ONLY, L_ONLY = range(4)
 FIELDS = (
     "matched", "missed", "unexpected", "suppressed", "suspect", "ambiguous", "by_id", "by_decision", "by_fill", "unpriced",
     "n", "d", "d2", "w", "wd", "wd2", "fee_bps", "timing_ms", "timing_n", "data_n", "timing_c", "slip_c", "impact_n", "slip_alone_n", "timing_alone_n",
+    "slip_alone_bps", "timing_alone_bps",
 )  # fmt: skip
 AT = {name: k for k, name in enumerate(FIELDS)}
 # per symbol, in its quote currency: money; sizing and model as coefficients of m_T, what parityd's own actions took away; signed quantities
 PER_SYMBOL = (
-    "N", "LN", "x", "data", "timing", "slip", "impact", "fee", "merged", "exec", "slip_alone", "slip_alone_x", "timing_alone", "timing_alone_x",
+    "N", "LN", "x", "data", "timing", "slip", "impact", "fee", "merged", "exec",
     "sizing_a", "sizing_b", "model_a", "model_b", "action_a", "action_b", "q_allowed", "q_full", "q_live", "live_fees", "live_notional",
 )  # fmt: skip
 SYM_AT = {name: k for k, name in enumerate(PER_SYMBOL)}
@@ -119,8 +120,7 @@ def _measures(out: Summary, r: Rows, place: NDArray[np.int64], table: F64) -> No
     alone, slow = (r["flags"] & SLIP_ALONE) != 0, (r["flags"] & TIMING_ALONE) != 0
     for name, mask, column in (("slip_alone", alone, "slip"), ("timing_alone", slow, "timing")):
         s[AT[name + "_n"]] += mask.sum()
-        table[:, SYM_AT[name]] += np.bincount(place, np.where(mask, r[column], 0.0), m)
-        table[:, SYM_AT[name + "_x"]] += np.bincount(place, np.where(mask, x, 0.0), m)
+        s[AT[name + "_bps"]] += (r[column][mask] / x[mask]).sum() * 1e4
     merged = np.where(alone, 0.0, np.nan_to_num(r["slip"]))
     for name, v in (("N", w), ("LN", r["ln"]), ("x", x), ("fee", r["fee"]), ("exec", x * d / 1e4 + r["fee"]), ("merged", merged)):
         table[:, SYM_AT[name]] += np.bincount(place, v, m)

@@ -85,24 +85,22 @@ class _Sums:
 
     def __init__(self, books: Books, start: int, end: int, until: Settling | None) -> None:
         self.books, self.start, self.end = books, start, end
+        self.first, self.last = shelf_of(start), shelf_of(end)
         self.edges = [end if until is None else min(end, until.until(kind)) for kind in KINDS]
         self.parts: list[Summary] = []
         self.pending = 0
 
     def walk(self) -> None:
-        table = self.books.summaries
-        for index in table.over(shelf_of(self.start), shelf_of(self.end)):
+        for index in self.books.summaries.over(self.first, self.last):
             self._visit(len(SPANS) - 1, index)
 
     def _visit(self, level: int, index: int) -> None:
         first, last = index * SPANS[level], (index + 1) * SPANS[level] - 1
-        if last < shelf_of(self.start) or first > shelf_of(self.end):
-            return
         whole = first * SHELF_NS >= self.start and (last + 1) * SHELF_NS - 1 <= self.end
         if level == 0:
             self._shelf(index, whole=whole)
         elif not (whole and self._take(self.books.summaries.stretch(level, index))):
-            for k in self.books.summaries.below(level, index):
+            for k in self.books.summaries.below(level, index, self.first, self.last):
                 self._visit(level - 1, k)
 
     def _take(self, one: Stretch | ShelfSummary) -> bool:

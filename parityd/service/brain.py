@@ -95,22 +95,27 @@ class Sources:
     """Refused and taken of the last thousand records a source."""
 
     def __init__(self) -> None:
-        self.recent: dict[str, list[tuple[int, int]]] = {}  # (refused, seen) a file, newest last
+        self.recent: dict[str, deque[tuple[int, int]]] = {}  # (refused, seen) a file, newest last
+        self.sums: dict[str, tuple[int, int]] = {}  # of these
         self.feeds: dict[str, set[str]] = {}
 
     def add(self, source: str, refused: int, seen: int, strategies: Iterable[str]) -> None:
         if not seen:
             return
-        table = self.recent.setdefault(source, [])
+        table = self.recent.setdefault(source, deque())
         table.append((refused, seen))
-        while len(table) > 1 and sum(n for _, n in table[1:]) >= LAST_RECORDS:
-            table.pop(0)
+        bad, all_ = self.sums.get(source, (0, 0))
+        bad, all_ = bad + refused, all_ + seen
+        while len(table) > 1 and all_ - table[0][1] >= LAST_RECORDS:
+            gone = table.popleft()
+            bad, all_ = bad - gone[0], all_ - gone[1]
+        self.sums[source] = bad, all_
         self.feeds.setdefault(source, set()).update(strategies)
 
     def facts(self) -> dict[str, tuple[int, int, tuple[str, ...]]]:
         out = {}
         for name, table in self.recent.items():
-            refused, seen = sum(r for r, _ in table), sum(n for _, n in table)
+            refused, seen = self.sums[name]
             if seen > LAST_RECORDS and len(table) == 1:  # one large file: its share stands for the last thousand
                 refused, seen = round(refused * LAST_RECORDS / seen), LAST_RECORDS
             out[name] = (refused, seen, tuple(sorted(self.feeds.get(name, ()))))

@@ -1,5 +1,6 @@
 """What the detectors are fed: the same whatever the order of arrival, the batches, restarts and late records; alarms in time; resets."""
 
+import itertools
 import json
 import random
 
@@ -137,8 +138,8 @@ def test_the_detectors_get_the_settled_trades_in_order_of_trade_time():
     assert raised == [one.alarm for one in drift.raised if one.side == "trades"]
     assert drift.detectors.trades.state()["price"]["channels"] == plain.trades.state()["price"]["channels"]
     assert drift.detectors.trades.slippage is not None
-    assert state.confidence == drift.detectors.confidences()[1]
-    assert state.system == drift.detectors.confidences()[0]
+    assert state.confidence == drift.detectors.confidences()[1 if state.alarm else 0]
+    assert state.strongest == drift.detectors.confidences()[1]
 
 
 def test_before_anything_was_bet_on_there_is_no_confidence():
@@ -262,7 +263,7 @@ def test_a_reset_ends_the_epoch_and_earlier_trades_are_no_longer_read():
     assert {one.alarm.epoch for one in drift.raised if one.side == "trades"} == {0}
 
 
-def test_the_horizon_is_the_matched_trades_of_the_thirty_days_before_the_day_an_epoch_began_on():
+def test_the_horizon_is_the_matched_trades_of_thirty_days_until_an_epoch_began():
     d = np.array(noise(2000))
     d[1500:] -= 20
     made = trades(d.tolist(), every=500.0)
@@ -270,8 +271,24 @@ def test_the_horizon_is_the_matched_trades_of_the_thirty_days_before_the_day_an_
     _, first, second = drift.trades.starts
     assert (first.epoch, second.epoch) == (0, 1)
     assert second.t > (T0 + 1500 * 500) * S
-    day = (second.t // S - T0) // DAY
-    assert drift.detectors.trades.horizon == sum(b["ts"] < T0 + day * DAY for b, _ in made) > 1300
+    assert drift.detectors.trades.horizon == sum(b["ts"] * S < second.t for b, _ in made) > 1300
+
+
+@pytest.mark.parametrize("cuts", [(), (700, 1999, 2000, 2001, 2600, 5999, 6003)])
+def test_a_busy_first_day_outgrows_the_budget_that_its_first_trades_were_given(cuts):
+    """2,000 trades on a budget for 1,000, 4,000 on one for 2,000, then one for 6,000: however the day was cut, and with restarts."""
+    made = trades(noise(6500), every=13.0, quotes=False)
+    desk, drift = Desk(), DriftFeed("s")
+    for start, end in itertools.pairwise((0, *cuts, len(made))):
+        desk.give(BACKTEST, [b for b, _ in made[start:end]])
+        desk.give(LIVE, [l for _, l in made[start:end]])
+        desk.beat(made[end - 1][0]["ts"] + 1)
+        drift = DriftFeed.restore(drift.state())
+        desk.feed(drift, made[end - 1][0]["ts"] + 2, intervals=False)
+    first = [(one.epoch, round((one.t / S - T0 - 60.0) / 13.0)) for one in drift.trades.starts[-3:]]
+    assert first == [(0, 0), (1, 2000), (2, 6000)]
+    assert (drift.detectors.trades.horizon, len(drift.detectors.trades.price.ranks)) == (6000, 500)
+    assert known(drift) == known(whole(made, T0 + DAY)[1])
 
 
 def test_intervals_are_fed_in_order_and_mended_where_the_ledgers_changed():
