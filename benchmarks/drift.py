@@ -1,6 +1,6 @@
 """False alarms and delays of the drift detectors on simulated streams, against their goals, beside river where it is installed.
 
-    python benchmarks/drift.py [--streams 100] [--seed 1] > table.md
+    python benchmarks/drift.py [--streams 100] [--seed 1] [--peers] [--plot FILE.svg] > table.md
 
 A false alarm is any alarm on any channel in 200 calibration trades (armed from the 51st) and 1,000 in-control trades after them. A delay counts trades
 from the change (before the 501st monitored trade) to the alarm of the channel named; streams that alarmed earlier are left out, an alarm later than
@@ -20,8 +20,10 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
+from drift_plot import Bar, picture
 
 from parityd.core.drift import Alarm, Detectors
+from parityd.core.drift_sides import FIT, fitted_line
 
 CALIBRATION, IN_CONTROL, CHANGE, TAIL = 200, 1000, 700, 400
 LAWS = ("normal", "t3", "ar1", "lognormal")
@@ -81,13 +83,19 @@ class Delays:
     def median(self) -> float:
         return float(np.median(self.found)) if self.found else math.nan
 
-    def text(self) -> str:
+    def spread(self) -> tuple[float, float]:
+        """(median, 90th percentile); nan where too few reached the change."""
         if len(self.found) < max(3, self.streams // 10):
-            return "n/a"
+            return math.nan, math.nan
         ordered = np.sort(self.found)
-        p90 = ordered[min(len(ordered) - 1, math.ceil(0.9 * len(ordered)) - 1)]
+        return self.median(), float(ordered[min(len(ordered) - 1, math.ceil(0.9 * len(ordered)) - 1)])
+
+    def text(self) -> str:
+        _, p90 = self.spread()
+        if math.isnan(p90):
+            return "n/a"
         missed = sum(delay > self.limit for delay in self.found) / len(self.found)
-        return f"{shown(self.median(), self.limit)}/{shown(float(p90), self.limit)}/{missed:.0%}"
+        return f"{shown(self.median(), self.limit)}/{shown(p90, self.limit)}/{missed:.0%}"
 
 
 def shown(delay: float, limit: int) -> str:
@@ -170,7 +178,7 @@ def delay_table(streams: int, seed: int) -> None:
 def false_alarms(streams: int, seed: int) -> None:
     print(f"\n## False alarms: share of {streams} in-control streams with any alarm (goal 5 %, AR(1) 6 %)\n")
     print(
-        "| law | any channel | +- (1 s.e.) | before trade 200 | mean | scale | correlation | hit | warned (strongest >= 0.8) |\n|---|---|---|---|---|---|---|---|---|"
+        "| law | any channel | +- (1 s.e.) | before trade 200 | mean | scale | correlation | hit | warned (confidence >= 0.8) |\n|---|---|---|---|---|---|---|---|---|"
     )
     n = CALIBRATION + IN_CONTROL
     for column, law in enumerate((*LAWS, "ar1 0.5")):
@@ -187,7 +195,7 @@ def false_alarms(streams: int, seed: int) -> None:
             count["early"] += any(alarm.index < CALIBRATION for alarm in alarms)
             for name in {alarm.channel for alarm in alarms}:
                 count[name] += 1
-            count["warned"] += prices.confidences()[1] >= 0.8
+            count["warned"] += prices.confidences()[0] >= 0.8
         share = {name: value / streams for name, value in count.items()}
         error = math.sqrt(share["any"] * (1.0 - share["any"]) / streams)
         rest = " | ".join(f"{share[name]:.1%}" for name in ("early", "mean", "scale", "correlation", "hit", "warned"))
@@ -211,49 +219,45 @@ def cost() -> None:
     )
 
 
-def peers(streams: int, seed: int) -> None:
+MAKERS = ("river ADWIN", "river ADWIN clock=1", "river PageHinkley")
+OURS = "parityd, as shipped"
+
+
+def makers() -> dict[str, Callable[[], Any]]:
+    """River's detectors with their defaults; none where it is not installed."""
     try:
         drift = import_module("river.drift")
     except ImportError:
-        print("\nriver is not installed: no comparison (pip install river).")
-        return
-    makers: dict[str, Callable[[], Any]] = {
-        "river ADWIN": drift.ADWIN,
-        "river ADWIN clock=1": lambda: drift.ADWIN(clock=1),
-        "river PageHinkley": drift.PageHinkley,
-    }
-    print(
-        f"\n## Beside river, on the same {streams} streams a cell (for scale river reads the distance to the calibration median, in sd)\n"
-    )
-    print("False alarms within 1,000 in-control trades of this channel alone, then median / 90th percentile / missed.\n")
-    print("| change | detector | " + " | ".join(LAWS) + " |\n|---|---|" + "---|" * len(LAWS))
-    for row, (title, shift, scale) in enumerate((("mean +1 sd", 1.0, 1.0), ("scale x1.5", 0.0, 1.5))):
-        cells: dict[str, list[str]] = {name: [] for name in ("parityd, as shipped", *makers)}
-        for column, law in enumerate(LAWS):
-            false, delays = dict.fromkeys(cells, 0), {name: Delays(streams, 200) for name in cells}
-            for number in range(streams):
-                rng = np.random.default_rng([seed, 3, row, column, number])
-                calm, changed = draw(rng, law, CALIBRATION + IN_CONTROL), draw(rng, law, CHANGE + TAIL)
-                changed[CHANGE:] = changed[CHANGE:] * scale + shift
-                channel = "mean" if shift else "scale"
-                for name in cells:
-                    make = makers.get(name)
-                    ours = name if make is None else ""
-                    false[name] += math.isfinite(heard(make, calm, channel, f"{ours}{number}"))
-                    delays[name].add(heard(make, changed, channel, f"{ours}{number}"))
-            for name, line in cells.items():
-                line.append(f"{false[name] / streams:.0%}, {delays[name].text()}")
-        for name, line in cells.items():
-            print(f"| {title} | {name} | " + " | ".join(line) + " |", flush=True)
+        return {}
+    return dict(zip(MAKERS, (drift.ADWIN, lambda: drift.ADWIN(clock=1), drift.PageHinkley), strict=True))
 
 
-def heard(make: Callable[[], Any] | None, x: Array, channel: str, name: str) -> float:
-    """Place of the first alarm after the calibration, inf if none."""
-    if make is None:
-        alarms = Detectors.fresh(name).step_trades(np.arange(len(x)), 10.0 * x)
-        return min((float(alarm.index) for alarm in alarms if not alarm.epoch and alarm.channel == channel), default=math.inf)
+def paired(rng: np.random.Generator, law: str, title: str, *, changed: bool) -> tuple[Callable[[str], float], Array]:
+    """A stream: what finds the place of our first alarm of the channel in it, and the numbers that river reads."""
+    n = CHANGE + TAIL if changed else CALIBRATION + IN_CONTROL
+    key = keys(rng, n)
+    if title.startswith(("mean", "scale")):
+        x = draw(rng, law, n)
+        if changed:
+            x[CHANGE:] = x[CHANGE:] * (1.0 if title.startswith("mean") else 1.5) + (1.0 if title.startswith("mean") else 0.0)
+        values = x if title.startswith("mean") else np.abs(x - np.median(x[:CALIBRATION]))
+        return lambda name: told(Detectors.fresh(name).step_trades(key, 10.0 * x), title.split(maxsplit=1)[0]), values
+    if title.startswith("correlation"):
+        back, live = books(rng, law, n, 0.95, 0.7 if changed else 0.95)
+        level, slope = fitted_line(back[:FIT], live[:FIT])
+        return lambda name: told(Detectors.fresh(name).step_intervals(key, back, live), "correlation"), np.abs(live - level - slope * back)
+    flagged = flags(rng, law, n, LOWER_HIT_RATE if changed else HIT_RATE)
+    return lambda name: told(Detectors.fresh(name).step_intervals(key, np.ones(n), flagged), "hit"), (flagged < 0.0).astype(np.float64)
+
+
+def told(alarms: list[Alarm], channel: str) -> float:
+    """Place of the channel's first alarm in the first epoch, inf if none."""
+    return min((float(alarm.index) for alarm in alarms if not alarm.epoch and alarm.channel == channel), default=math.inf)
+
+
+def heard(make: Callable[[], Any], values: Array) -> float:
+    """Place of a river detector's first alarm after the calibration, inf if none."""
     detector = make()
-    values = x if channel == "mean" else np.abs(x - np.median(x[:CALIBRATION]))
     for place, value in enumerate(values.tolist()):
         detector.update(value)
         if detector.drift_detected and place >= CALIBRATION:
@@ -261,15 +265,54 @@ def heard(make: Callable[[], Any] | None, x: Array, channel: str, name: str) -> 
     return math.inf
 
 
+def peers(streams: int, seed: int, plot: Path | None) -> None:
+    """The table beside river, and its picture."""
+    river = makers()
+    if not river:
+        print("\nriver is not installed: no comparison (see benchmarks/README.md).")
+        return
+    print(f"\n## Beside river, on the same {streams} streams a cell\n")
+    print("False alarms within 1,000 in-control points of this channel alone, then delay: median / 90th percentile / missed after 200.\n")
+    print("| change | detector | " + " | ".join(LAWS) + " |\n|---|---|" + "---|" * len(LAWS))
+    bars: list[Bar] = []
+    for row, title in enumerate(("mean +1 sd", "scale x1.5", "correlation 0.95 to 0.7", "hit flags 0.8 to 0.6")):
+        cells: dict[str, list[str]] = {name: [] for name in (OURS, *river)}
+        for column, law in enumerate(LAWS):
+            if title.startswith("hit") and law in {"t3", "lognormal"}:
+                for line in cells.values():
+                    line.append("as normal")
+                continue
+            false, delays = dict.fromkeys(cells, 0), {name: Delays(streams, 200) for name in cells}
+            for number in range(streams):
+                rng = np.random.default_rng([seed, 3, row, column, number])
+                calm, changed = (paired(rng, law, title, changed=one) for one in (False, True))
+                for name in cells:
+                    make = river.get(name)
+                    false[name] += math.isfinite(calm[0](f"{number}") if make is None else heard(make, calm[1]))
+                    delays[name].add(changed[0](f"{number}") if make is None else heard(make, changed[1]))
+            for name, line in cells.items():
+                line.append(f"{false[name] / streams:.0%}, {delays[name].text()}")
+                bars.append(Bar(title, law, name, false[name] / streams, *delays[name].spread()))
+        for name, line in cells.items():
+            print(f"| {title} | {name} | " + " | ".join(line) + " |", flush=True)
+    if plot is not None:
+        plot.write_text(picture(bars, limit=200))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--streams", type=int, default=100, help="streams a cell (default 100: under a minute; 1,000 for figures to quote)")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--plot", type=Path, help="write the comparison with river as an SVG picture")
+    parser.add_argument("--peers", action="store_true", help="the comparison with river alone")
     chosen = parser.parse_args()
     print(f"# Drift detectors as shipped: {chosen.streams} streams a cell, seed {chosen.seed}")
+    if chosen.peers:
+        peers(min(chosen.streams, 100), chosen.seed, chosen.plot)
+        return
     false_alarms(chosen.streams, chosen.seed)
     delay_table(chosen.streams, chosen.seed)
-    peers(min(chosen.streams, 100), chosen.seed)
+    peers(min(chosen.streams, 100), chosen.seed, chosen.plot)
     cost()
 
 
