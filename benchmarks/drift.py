@@ -245,7 +245,8 @@ def paired(rng: np.random.Generator, law: str, title: str, *, changed: bool) -> 
     if title.startswith("correlation"):
         back, live = books(rng, law, n, 0.95, 0.7 if changed else 0.95)
         level, slope = fitted_line(back[:FIT], live[:FIT])
-        return lambda name: told(Detectors.fresh(name).step_intervals(key, back, live), "correlation"), np.abs(live - level - slope * back)
+        off = np.abs(live - level - slope * back)
+        return lambda name: told(Detectors.fresh(name).step_intervals(key, back, live), "correlation"), off / off[:CALIBRATION].std()
     flagged = flags(rng, law, n, LOWER_HIT_RATE if changed else HIT_RATE)
     return lambda name: told(Detectors.fresh(name).step_intervals(key, np.ones(n), flagged), "hit"), (flagged < 0.0).astype(np.float64)
 

@@ -3,6 +3,8 @@
 1. e_n = x_n - phi x_{n-1}. phi is first estimated on 50 points, again on all calibration points, then frozen for the epoch; 0 unless
    the lag-one correlation is significant, so that exchangeable data stay exactly exchangeable.
 2. p_n = (#{ref < e_n} + theta_n (1 + #{ref = e_n})) / (#ref + 1) against all earlier e of the epoch: iid uniform under exchangeability.
+   Where all earlier e are one number and e_n is that number too (a paper engine that fills at the backtest's price) there is nothing to rank, and a toss
+   would be evidence of nothing: p_n = 1/2, at which every bet loses.
 3. theta_n is a hash of (strategy, epoch, key): reproducible in any process, independent of the data.
 4. Counts are integers, everything else is one IEEE operation at a time, and -0.0 is made 0.0: any cut of the stream gives the same bits.
 """
@@ -28,6 +30,9 @@ CALIBRATION = 200
 FIRST_ERRORS, FROZEN_ERRORS = 1.0, 2.0
 """Standard errors over which a lag-one correlation is whitened: lenient on the few points at arming (there too little whitening is the
 greater evil: it doubles the early false alarms of correlated streams), strict once frozen."""
+
+NOTHING = 0.5
+"""p of a value that all earlier ones equal."""
 
 _WORD = (1 << 64) - 1
 _STEP, _MIX, _STIR = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
@@ -142,6 +147,8 @@ class Ranks:
         less = bisect_left(reference, e)
         upto = bisect_right(reference, e, less)
         p = (less + toss * (1 + (upto - less))) / (len(reference) + 1)
+        if less == 0 and upto == len(reference):
+            p = NOTHING
         reference.insert(upto, e)
         return min(max(p, P_FLOOR), 1.0 - P_FLOOR)
 
@@ -159,7 +166,8 @@ class Ranks:
             if (ordered[1:] == ordered[:-1]).any():
                 equal += np.count_nonzero((part == part[:, None]) & earlier, axis=1)
             size = len(reference) + 1 + np.arange(width)
-            out[start : start + width] = (less + toss[start : start + width] * (1 + equal)) / size
+            p = (less + toss[start : start + width] * (1 + equal)) / size
+            out[start : start + width] = np.where((less == 0) & (equal == size - 1), NOTHING, p)
             reference = np.sort(np.concatenate([reference, ordered]), kind="stable")
         self._reference = array("d", reference.tobytes())
         return np.minimum(np.maximum(out, P_FLOOR), 1.0 - P_FLOOR)

@@ -1,7 +1,8 @@
 """Four strategies, six full days each, from outside: good, warning, critical, emergency, and the action that each must get.
 
 Tracking error and sample correlation are set by construction: price differences are plus or minus the wanted size, balanced, and the market's
-moves are scaled until the returns correlate as wanted, worked out here by a ledger of our own.
+moves are scaled until the returns correlate as wanted, worked out here by a ledger of our own. (One strategy in fifty raises a drift alarm by chance in so
+many trades, which is the budget; these seeds do not.)
 """
 
 from datetime import timedelta
@@ -14,6 +15,7 @@ from e2e.box import Box, Record, at, decision, fill, heartbeat, mark
 DAYS, AN_INTERVAL, BASE = 6, 3, 20.0
 INTERVALS = DAYS * 96
 BEGIN = at(0, day=-DAYS)
+FIRST_SEED = 20
 CONFIG = "[escalation]\nwarning_periods = 99\ncritical_periods = 99\n"
 SCENARIOS = {
     "good": (8.0, 0.99, "OK", "CONTINUE"),
@@ -83,7 +85,7 @@ def records(name: str, plan: Plan, scale: float) -> tuple[list[Record], list[Rec
 def judged(tmp_path_factory: pytest.TempPathFactory) -> tuple[Record, Record]:
     """(what the check said, the override)."""
     box = Box(tmp_path_factory.mktemp("scenarios"), CONFIG)
-    for seed, (name, (bps, wanted, _, _)) in enumerate(SCENARIOS.items()):
+    for seed, (name, (bps, wanted, _, _)) in enumerate(SCENARIOS.items(), FIRST_SEED):
         plan = Plan(bps, seed)
         decided, live = records(name, plan, plan.scale_of(wanted))
         box.drop("backtest", *decided)
@@ -112,6 +114,6 @@ def test_the_top_level_is_the_most_severe(judged: tuple[Record, Record]) -> None
 
 def test_a_good_strategy_is_graded_and_its_figures_are_a_hand_computation(judged: tuple[Record, Record]) -> None:
     entry = judged[0]["strategies"]["good"]
-    plan = Plan(SCENARIOS["good"][0], 0)
+    plan = Plan(SCENARIOS["good"][0], FIRST_SEED)
     assert entry["grade"] == "GOOD" and entry["findings"] == []
     assert abs(entry["metrics"]["correlation"] - plan.correlation(plan.scale_of(0.99))) < 1e-9
