@@ -123,12 +123,12 @@ class Publisher:
         self.reasons = self._unearned()
         if not self.reasons:
             return self._write(no_better_than(fresh, self.entries) if rises_only else fresh, self.terms.ttl)
-        standing = self._standing()
+        left = self._left()
+        standing = self._standing(left)
         if not rises(fresh, standing):
             return True
         told = no_better_than(fresh, standing)
-        left = (self.until_ns - self.boottime()) / 1e9
-        whole = left < LEAST_TTL or stops_all(told)
+        whole = not left or stops_all(told)  # of what has lapsed nothing but stops is left to prolong
         return self._write(told, self.terms.ttl if whole else min(left // 0.001 / 1000, self.terms.ttl), earned=False)
 
     def _unearned(self) -> list[str]:
@@ -144,12 +144,17 @@ class Publisher:
         last = self._last
         return 0 if last is None else abs((self.now() - last[0]) - (self.boottime() - last[1]))
 
-    def _standing(self) -> Entries:
+    def _left(self) -> float:
+        """For how many seconds the last publication holds; 0 where it holds no longer, or too short to be told again."""
+        left = (self.until_ns - self.boottime()) / 1e9
+        return left if left >= LEAST_TTL else 0.0
+
+    def _standing(self, left: float) -> Entries:
         """What engines do now: the last publication while it holds, else the more severe of it and `on_expiry`."""
         lapsed = expired(self.terms.on_expiry)
         if self.entries is None:
             return lapsed
-        if self.boottime() < self.until_ns:
+        if left:
             return self.entries
         return no_better_than(Entries(dict.fromkeys(self.entries.strategies, lapsed.default), lapsed.default, lapsed.default), self.entries)
 
@@ -257,7 +262,7 @@ class Publisher:
     def look(self) -> None:
         """Write what has become more severe since the last issue, whoever forgot to ask for it or failed."""
         with self._lock:
-            if self._content is not None and rises(fresh := self._content.compose(), self._standing()):
+            if self._content is not None and rises(fresh := self._content.compose(), self._standing(self._left())):
                 self._issue(fresh, rises_only=True)
 
     def evaluated(self) -> None:

@@ -67,3 +67,27 @@ def test_in_a_folder_that_is_somebody_elses_nothing_is_written(publisher):
     publisher.owned = lambda: True
     assert publisher.renew()
     assert said(publisher)["action"] == "EMERGENCY_STOP"
+
+
+@pytest.mark.parametrize("left_ms", [1, 150, 199, 201, 5_000])
+def test_a_rise_for_one_prolongs_no_permission_of_another_however_late_it_comes(publisher, left_ms):
+    """Renewals are withheld: what a stop for one strategy tells of the others ends when it would have ended without it."""
+    until = said(publisher)["issued_boottime_ns"] + 60 * 10**9
+    publisher.boottime = lambda: until - left_ms * 1_000_000
+    publisher.withheld = lambda: ["the spool has not been scanned for 30 s"]
+    publisher._last = None
+    assert publisher.publish(content("EMERGENCY_STOP"), rises_only=True)
+    told = said(publisher)
+    assert told["strategies"]["s"]["action"] == "EMERGENCY_STOP"
+    ends = told["issued_boottime_ns"] + round(told["ttl_seconds"] * 1e9)
+    assert ends <= until or not told["default"]["trading_enabled"]
+
+
+def test_what_has_lapsed_is_told_as_a_stop_for_all(publisher):
+    until = said(publisher)["issued_boottime_ns"] + 60 * 10**9
+    publisher.boottime = lambda: until + 1
+    publisher.withheld = lambda: ["the store cannot be written"]
+    publisher._last = None
+    assert publisher.publish(content("EMERGENCY_STOP"), rises_only=True)
+    assert said(publisher)["default"]["action"] == "DISABLE_TRADING"
+    assert said(publisher)["ttl_seconds"] == 60
