@@ -1,7 +1,10 @@
 """`python -m parityd`."""
 
+import os
 import sys
 import traceback
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # else numpy keeps a thread and 40 MB of address space for each processor, for nothing
 
 
 def main() -> None:
