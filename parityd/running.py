@@ -10,7 +10,7 @@ import uvloop
 
 from parityd.app import built
 from parityd.edges import clock
-from parityd.edges.log import configure
+from parityd.edges.log import configure, to_journal
 from parityd.edges.sdnotify import Notifier
 from parityd.service.daemon import Daemon
 from parityd.settings import Settings
@@ -20,7 +20,8 @@ from parityd.web.server import PortTakenError
 def main(settings: Settings, config: Path | None) -> int:
     """`parityd run`."""
     faulthandler.enable()
-    log, sink = configure(settings.log.format, settings.log.level, clock.boottime)
+    journal = to_journal(os.environ, sys.stderr)
+    log, sink = configure(settings.log.format, settings.log.level, clock.boottime, journal=journal)
     try:
         with ExitStack() as stack:
             with Notifier.from_environment(os.environ).extending():  # a long history is folded, an old schema migrated

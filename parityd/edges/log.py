@@ -5,10 +5,11 @@
 """
 
 import contextlib
+import os
 import queue
 import sys
 import threading
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any, TextIO
 
 import structlog
@@ -16,6 +17,7 @@ import structlog
 BURST = 20
 WINDOW_NS = 60_000_000_000
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3}
 
 
 class Sink:
@@ -41,11 +43,16 @@ class Sink:
         while (line := self._queue.get()) is not None:
             with contextlib.suppress(OSError, ValueError):
                 self.stream.write(line + "\n")
-                if self.dropped and self._queue.empty():
-                    n, self.dropped = self.dropped, 0
-                    self.stream.write(f'{{"event": "log.dropped", "level": "error", "lines": {n}}}\n')
                 if self._queue.empty():
-                    self.stream.flush()
+                    self._caught_up()
+        with contextlib.suppress(OSError, ValueError):
+            self._caught_up()
+
+    def _caught_up(self) -> None:
+        if self.dropped:
+            n, self.dropped = self.dropped, 0
+            self.stream.write(f'{{"event": "log.dropped", "level": "error", "lines": {n}}}\n')
+        self.stream.flush()
 
     def at_least(self, level: str) -> None:
         """From now on lines of this level and above."""
@@ -86,8 +93,26 @@ class _Quieter:
         return event
 
 
-def configure(form: str, level: str, now: Any, stream: TextIO | None = None) -> tuple[Any, Sink]:
-    """The logger of the service and its sink. `form`: auto, json or console."""
+def to_journal(environ: Mapping[str, str], stream: TextIO) -> bool:
+    """Whether the service manager's journal reads this stream (systemd.exec(5), JOURNAL_STREAM)."""
+    try:
+        facts = os.fstat(stream.fileno())
+    except (OSError, ValueError):
+        return False
+    return environ.get("JOURNAL_STREAM") == f"{facts.st_dev}:{facts.st_ino}"
+
+
+def _with_priority(render: Any) -> Any:
+    """Each line with its level as the journal reads it (sd-daemon(3)), so that `journalctl -p err` finds it."""
+
+    def rendered(logger: Any, method: str, event: MutableMapping[str, Any]) -> str:
+        return f"<{PRIORITIES.get(method, 3)}>{render(logger, method, event)}"
+
+    return rendered
+
+
+def configure(form: str, level: str, now: Any, stream: TextIO | None = None, *, journal: bool = False) -> tuple[Any, Sink]:
+    """The logger of the service and its sink. `form`: auto, json or console; `journal`: lines carry their level for it."""
     target = stream or sys.stderr
     sink = Sink(target)
     console = form == "console" or (form == "auto" and target.isatty())
@@ -100,5 +125,7 @@ def configure(form: str, level: str, now: Any, stream: TextIO | None = None) -> 
         structlog.processors.format_exc_info,
         structlog.dev.ConsoleRenderer(colors=target.isatty()) if console else structlog.processors.JSONRenderer(ensure_ascii=False),
     ]
+    if journal:
+        processors[-1] = _with_priority(processors[-1])
     logger = structlog.wrap_logger(sink, processors=processors, wrapper_class=structlog.make_filtering_bound_logger(LEVELS["debug"]))
     return logger, sink
