@@ -32,14 +32,14 @@ def cut_while_it_runs(tmp_path: Path, kind: str, seconds: float, shim: str = "")
         box = Box(tmp_path, FAST, data=point / "data")
         decisions, fills = trades(400)
         box.start(shim=shim)
-        box.until(box.fresh, 15)
+        box.until(box.fresh, 60)
         end = time.monotonic() + seconds
         parts = [("backtest", c) for c in chunks(decisions, 20)] + [("live", c) for c in chunks(fills, 20)]
         while parts and time.monotonic() < end:
             book, part = parts.pop(0)
             box.drop(book, model.take(part))
             time.sleep(0.02)
-        box.until(lambda: len(list((box.data / "archive").rglob("*.jsonl"))) > 5, 10)
+        box.until(lambda: len(list((box.data / "archive").rglob("*.jsonl"))) > 5, 60)
         archived = [p.name for p in (box.data / "archive").rglob("*.jsonl")]
         seen = box.override()["sequence"]
         power_cut(point)
