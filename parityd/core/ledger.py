@@ -44,6 +44,7 @@ class Ledger:
         self.opening: dict[int, list[int]] = {}
         self.changed: set[tuple[int, int]] = set()
         self.net: dict[int, list[int]] = {}  # position by book after all intervals, where it was asked for
+        self._oldest: int | None = None
 
     def _add(self, sym: int, e: Entry, side: int, units: int) -> None:
         net = self.net.get(sym)
@@ -56,7 +57,15 @@ class Ledger:
 
     def entry(self, sym: int, number: int) -> Entry:
         self.changed.add((sym, number))
+        if self._oldest is not None and number < self._oldest:
+            self._oldest = number
         return self.entries.setdefault(sym, {}).setdefault(number, Entry())
+
+    def oldest(self) -> int:
+        """An interval before which nothing was posted that is still in the entries."""
+        if self._oldest is None:
+            self._oldest = min((min(table) for table in self.entries.values() if table), default=None)
+        return self._oldest if self._oldest is not None else 1
 
     def post(self, book: str, syms: NDArray[np.int64], p: Postings, sign: int = 1) -> None:
         """Post many fills at once; `syms` holds each posting's symbol code."""

@@ -79,7 +79,8 @@ class Profits:
                 series = table.get(sym)
                 if series is None:
                     continue
-                changed, self._marks[name, sym] = series.changes.since(self._marks.get((name, sym), 0))
+                seen = self._marks.get((name, sym), 0) if self._upto > self._base else 2**62  # nothing is kept that could be stale
+                changed, self._marks[name, sym] = series.changes.since(seen)
                 if changed is None:
                     return -(2**62)
                 if changed:

@@ -124,6 +124,11 @@ def counted_until(s: Strategy, now: int) -> int | None:
     return None if NO_TS in marks else min(*marks, now) // SHELF_NS - 1
 
 
+def _first(ledger: Ledger) -> int:
+    """The interval before the first in which anything was posted; 0 where positions come from before all entries."""
+    return 0 if any(any(base) for base in ledger.opening.values()) else ledger.oldest() - 1
+
+
 def interval_returns(
     s: Strategy,
     marks: Marks,
@@ -145,6 +150,7 @@ def interval_returns(
     begin = max(end - LONGEST + 1, 0) if first is None else first
     if s.memory.line != NO_TS and first is None:
         begin = max(begin, -(-s.memory.line // SHELF_NS))
+    begin = max(begin, min(_first(s.ledger), end)) if first is None else begin
     if end < begin:
         return None
     columns = kept if kept is not None and first is None else Columns()

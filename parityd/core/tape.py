@@ -13,7 +13,7 @@ import numpy as np
 
 from parityd.core.ledger import ALLOWED, BOOK, LIVE_BOOK, Entry, Ledger
 
-LEAST, SPARE = 30 * 96, 96  # together less than the ledger keeps
+SPARE = 96
 NEVER = 2**62
 _NOTHING = 1e-9  # money under which a book counts as not having moved: the rounding of a posting taken back
 
@@ -36,6 +36,11 @@ class Tape:
         self.moved = np.zeros((symbols, 3, self.length), np.bool_)
         self.before = np.zeros((symbols, 4), np.int64)
 
+    @property
+    def size(self) -> int:
+        """Bytes held."""
+        return self.q.nbytes + self.cash.nbytes + self.moved.nbytes
+
     def note(self, changed: Iterable[tuple[int, int]]) -> None:
         """Entries (symbol, interval) of the ledger that changed since the last call."""
         self._changed.update(changed)
@@ -48,7 +53,7 @@ class Tape:
     def hold(self, ledger: Ledger, first: int, last: int) -> None:
         """Bring the columns to the ledger's present state and let them cover at least first..last."""
         if not self.length or first < self.base or first >= self.base + self.length:
-            self._start(ledger, first, max(last - first + 1, LEAST) + SPARE)
+            self._start(ledger, first, last - first + 1 + SPARE)
         elif last >= self.base + self.length:
             self._shift(first - self.base, last - first + 1)
         for sym in {*ledger.entries, *ledger.opening} - self.places.keys():

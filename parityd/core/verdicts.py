@@ -27,8 +27,11 @@ from parityd.core.ladder_table import worst
 from parityd.core.monitor import Monitor
 from parityd.core.publication import Basis
 from parityd.core.records import BACKTEST, LIVE, NO_TS
+from parityd.core.returns import Columns
 from parityd.core.rows import NOWHEN, SHELF_NS
 from parityd.core.window import settling
+
+ROOM = 256 << 20  # bytes that the ledgers' columns of all strategies may take between two looks
 
 
 class Standing(msgspec.Struct):
@@ -115,6 +118,9 @@ class Verdicts:
         found = assess_strategy(self.m, self.m.strategies[name], now, facts, self.gauges_of(name), self.ladder(name).reset_ns)
         self.assessed[name] = found
         self.m.strategies[name].books.evict()
+        gauges = self.gauges_of(name)
+        if gauges.columns.tape.size * len(self.m.strategies) > ROOM:
+            gauges.columns = Columns()
         return found
 
     def _take(self, name: str, outcome: Outcome) -> None:
