@@ -38,6 +38,7 @@ _LIQUIDITY = {"": 0, None: 0, "maker": 1, "taker": 2}
 _FLAGS = {None: -1, False: 0, True: 1}
 _SHADOW = {None: 0, False: 0, True: 1}
 MAX_NAME = 256
+ANY = "\0any"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -345,6 +346,12 @@ def fill_key(book: str, strategy: str, symbol: str, fill_id: str, account: str =
     """The key that this fill has or would have."""
     key = hash_text([fill_id], _fold(_seeds(book, "fill", owners.codes([strategy], [symbol])), [account], [venue]))
     return int((mix(key, np.full(1, seed(run))) if run else key)[0])
+
+
+def keys_of_any(book: str, c: FillColumns) -> list[U64]:
+    """The keys that fills have whatever their account, venue, or both are: those of a bust that does not name it (`ANY`)."""
+    start, some = _seeds(book, "fill", c.owner), [ANY] * len(c)
+    return [hash_text(c.fill_id, _fold(start, account, venue)) for account, venue in ((some, c.venue), (c.account, some), (some, some))]
 
 
 def _content(start: U64, text: list[list[str]], numbers: list[F64 | I64]) -> U64:

@@ -218,7 +218,7 @@ def _take_back(m: Monitor, s: Strategy, piece: Piece, asked: Asked) -> None:
     keys = {k for b, k in asked.busts if b == book}
     if c is None or not keys:
         return
-    hit = busted(s, book, c, only=keys) & ~replaced(m.instruments, s, book, c)
+    hit = busted(s, book, c, only=keys) & ~busted(s, book, c, but=asked.busts) & ~replaced(m.instruments, s, book, c)
     if not hit.any():
         return
     found = c.take(hit)

@@ -26,6 +26,7 @@ from parityd.core.ladder_recovery import Trial
 from parityd.core.orders import resolved
 from parityd.core.records import LIVE, NO_TS
 from parityd.core.rows import B_FIELDS, B_FILLS, B_ID, DEAD, PART, Rows, blank
+from parityd.core.standing import busted
 from parityd.core.strategy import Strategy
 from parityd.core.window import Settling
 
@@ -101,8 +102,7 @@ def judge(m: Monitor, s: Strategy, since_ns: int, until: Settling, end_ns: int =
 
 
 def _standing(s: Strategy, c: FillColumns, since_ns: int) -> FillColumns:
-    busted = np.fromiter(s.memory.busted, np.uint64, len(s.memory.busted))
-    return c.take((c.ts > since_ns) & ~np.isin(c.key, busted))
+    return c.take((c.ts > since_ns) & ~busted(s, LIVE, c))
 
 
 def _live(m: Monitor, s: Strategy, c: FillColumns) -> Part:

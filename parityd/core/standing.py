@@ -1,13 +1,14 @@
 """Which records stand: not taken back by a bust, not replaced by a newer run (CONTRACT 2, JUDGEMENT 1)."""
 
 from collections.abc import Iterable, Sequence
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
 from parityd.core import owners
 from parityd.core.books import RunSpan
-from parityd.core.columns import HOLD, DecisionColumns, FillColumns, fill_key
+from parityd.core.columns import ANY, HOLD, DecisionColumns, FillColumns, fill_key, keys_of_any
 from parityd.core.executions import Executions, by_side
 from parityd.core.hashing import U64, mix, seed
 from parityd.core.parameters import Parameters
@@ -23,12 +24,13 @@ Columns = DecisionColumns | FillColumns
 
 
 def bust_keys(book: str, record: Bust, parameters: Parameters) -> list[int]:
-    """The keys that the busted fill can have, outside any run, under every name of its symbol."""
+    """The keys that the busted fill can have, outside any run, under every name of its symbol; an account or venue that is not named is any."""
     name = canonical(record.symbol, parameters)
     symbols = {record.symbol, name, *(k for k, terms in parameters.symbols.items() if terms.alias == name)}
+    accounts, venues = ((str(named),) if named not in ("", None) else ("", ANY) for named in (record.account, record.venue))
     return [
-        fill_key(book, record.strategy, symbol, str(record.fill_id), str(record.account or ""), str(record.venue or ""))
-        for symbol in sorted(symbols)
+        fill_key(book, record.strategy, symbol, str(record.fill_id), account, venue)
+        for symbol, account, venue in product(sorted(symbols), accounts, venues)
     ]
 
 
@@ -41,6 +43,8 @@ def busted(s: Strategy, book: str, c: FillColumns, *, only: Iterable[int] | None
     plain = np.fromiter(keys, np.uint64, len(keys))
     every = [plain, *(mix(plain, seed(run)) for run in dict.fromkeys(c.run_id) if run)]
     hit: Mask = np.isin(c.key, np.concatenate(every))
+    for alike in keys_of_any(book, c) if any(c.account) or any(c.venue) else ():
+        hit |= np.isin(alike, plain)
     return hit
 
 

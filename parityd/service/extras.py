@@ -25,6 +25,7 @@ from parityd.core.records import LIVE, NO_TS, Line
 from parityd.core.returns import A_DAY, correlation, hit_rate, interval_returns, part_of, tracking_error_returns_bps
 from parityd.core.round_trips import Lot
 from parityd.core.rows import SHELF_NS
+from parityd.core.standing import busted
 from parityd.core.strategy import Strategy
 from parityd.core.summary import ShelfSummary
 from parityd.core.trailing import trailing
@@ -91,7 +92,7 @@ def _unpriced(m: Monitor, store: Store, start: int, end: int) -> dict[str, dict[
         for i in np.flatnonzero(mask & (np.nan_to_num(own.fee) != 0)).tolist():
             one = own.take(np.array([i]))
             if (
-                own.key[i] in m.strategies[own.strategy[i]].memory.busted
+                busted(m.strategies[own.strategy[i]], file.book, one)[0]
                 or fill_executions(file.book, one, m.instruments, m.fee_price).postings.fee_known[0]
             ):
                 continue
@@ -149,8 +150,8 @@ def _records(
         for name in dict.fromkeys(own.strategy):
             if name not in m.strategies or (names is not None and name not in names):
                 continue
-            busted = np.fromiter(m.strategies[name].memory.busted, np.uint64, len(m.strategies[name].memory.busted))
-            mine = own.take(keep & np.fromiter((x == name for x in own.strategy), np.bool_, len(own)) & ~np.isin(own.key, busted))
+            mine = own.take(keep & np.fromiter((x == name for x in own.strategy), np.bool_, len(own)))
+            mine = mine.take(~busted(m.strategies[name], LIVE, mine))
             if len(mine):
                 fills.setdefault(name, []).append(mine)
     return fills, lines, True

@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from itertools import permutations
 
 import pytest
 from core.desk import Desk, differences, expected, same_ledgers, shuffled
@@ -195,3 +196,23 @@ def test_a_newer_run_replaces_what_it_covers_and_nothing_else_in_whatever_order_
     for desk in answers:
         assert differences(desk.trades(), plain.trades()) == []
         assert same_ledgers(desk, plain)
+
+
+@pytest.mark.parametrize("named", [{}, {"account": "a"}, {"venue": "v"}, {"account": "a", "venue": "v"}])
+def test_a_bust_takes_the_fill_back_in_the_account_it_names_and_in_any_where_it_names_none(named):
+    def fill(account, **other):
+        head = {"kind": "fill", "strategy": "s", "symbol": "BTC/USDT", "fill_id": "1", "side": "buy", "quantity": "1", "price": "100"}
+        return {**head, "ts": "2026-03-02T12:00:00Z", "account": account, "venue": "v", **other}
+
+    fills = [fill("a"), fill("b", fill_id="2"), fill("c", fill_id="3", venue="w")]
+    bust = {"kind": "bust", "strategy": "s", "symbol": "BTC/USDT", "fill_id": "1", "ts": "2026-03-02T13:00:00Z", **named}
+    elsewhere = {**bust, "account": "elsewhere"}
+    again = {**bust, "account": "a", "venue": "v"} if named != {"account": "a", "venue": "v"} else {**bust, "fill_id": "9"}
+    without = Desk()
+    without.give("live", fills[1:])
+    for order in permutations([fills, [bust], [again], [elsewhere]]):
+        desk = Desk()
+        for records in order:
+            desk.give("live", records)
+        assert differences(desk.trades(), without.trades()) == []
+        assert same_ledgers(desk, without)
