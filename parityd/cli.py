@@ -177,11 +177,17 @@ app.add_typer(audit_app, name="audit")
 
 
 @audit_app.command("verify")
-def audit_verify(config: Config = None) -> None:
-    """Prove the chain across all files and its end against the store. Exit 0, or 2 naming the first broken line."""
+def audit_verify(config: Config = None, json_: Json = False) -> None:
+    """Prove the chain across all files and its end against the store. Exit 0, or 2 naming the first broken line.
+
+    Example: parityd audit verify
+    """
     from parityd.commands import verify_audit
 
     broken = verify_audit(settings_of(config))
+    if json_:
+        out_json({"whole": not broken, "broken": broken or None})
+        raise typer.Exit(2 if broken else 0)
     if broken:
         typer.echo(f"broken: {broken}", err=True)
         raise typer.Exit(2)
@@ -190,7 +196,10 @@ def audit_verify(config: Config = None) -> None:
 
 @config_app.command("show")
 def config_show(config: Config = None, json_: Json = False) -> None:
-    """Every key with its value and where it comes from; secrets masked."""
+    """Every key with its value and where it comes from; secrets masked.
+
+    Example: parityd config show --json
+    """
     settings = settings_of(config)
     shown, origins = settings.shown(), settings.origins()
     if json_:
@@ -201,10 +210,16 @@ def config_show(config: Config = None, json_: Json = False) -> None:
 
 
 @config_app.command("check")
-def config_check(config: Config = None) -> None:
-    """Exit 0 where `run` would start with this configuration, else 3 with the reason."""
-    settings_of(config)
-    out("the configuration is good")
+def config_check(config: Config = None, json_: Json = False) -> None:
+    """Exit 0 where `run` would start with this configuration, else 3 with the reason.
+
+    Example: parityd config check --config /etc/parityd/parityd.toml
+    """
+    warnings = list(settings_of(config).warnings())
+    if json_:
+        out_json({"good": True, "warnings": warnings})
+    else:
+        out("the configuration is good")
 
 
 LIGHT = frozenset({"run", "check", "report", "explain", "status"})

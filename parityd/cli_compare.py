@@ -57,7 +57,10 @@ def compare(
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole result as JSON.")] = False,
     config: ConfigOption = None,
 ) -> None:
-    """Compare two decision logs: exit 0 for go, 2 for no-go."""
+    """Compare two decision logs: exit 0 for go, 2 for no-go.
+
+    Example: parityd compare backtest.json live.json
+    """
     del config
     with input_checked():
         first, second = load_decision_log(a), load_decision_log(b)

@@ -187,6 +187,7 @@ def _export(app: object) -> None:
 def requeue(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="FILE.rejected.jsonl, or a file that was rejected whole.")],
     config: ConfigOption = None,
+    json_: JsonOption = False,
 ) -> None:
     """Put refused records, or whole rejected files, back into their inbox.
 
@@ -197,15 +198,20 @@ def requeue(
     from parityd.service.ops_requeue import requeue as put_back
 
     settings = _ours(config)
+    told = []
     for named in files:
         now = _now()
         done = put_back(settings, named, now)
         data = {"file": done.file.name, "into": done.into.name, "records": done.records, "left": done.left}
         leave(settings, Note(ts_ns=now, event="file.requeued", actor=operator_name(), data=data))
         what = f"{done.records} records" if done.records else "the whole file"
-        _out(f"{done.into}: {what}" + (f" ({done.note})" if done.note else ""))
+        told.append({**data, "into": str(done.into), "note": done.note or None})
+        if not json_:
+            _out(f"{done.into}: {what}" + (f" ({done.note})" if done.note else ""))
         if done.left:
             _warn(f"{done.file}: {done.left} records stay: their text was not kept and their file is not in the archive")
+    if json_:
+        _out(msgspec.json.encode(told).decode())
 
 
 def backup(
@@ -239,6 +245,7 @@ def backup(
 def restore(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that `parityd backup` made.")],
     config: ConfigOption = None,
+    json_: JsonOption = False,
 ) -> None:
     """Put a backup in the place of what is there. Stops in force, HALTs and commands survive; newer files are read again from the archive.
 
@@ -249,10 +256,10 @@ def restore(
 
     settings = _settings(config)
     _demand(settings)
-    _exchanged(put(settings, folder.absolute(), built, _now()))
+    _exchanged(put(settings, folder.absolute(), built, _now()), json_=json_)
 
 
-def rebuild(config: ConfigOption = None) -> None:
+def rebuild(config: ConfigOption = None, json_: JsonOption = False) -> None:
     """Refill a new store from the archive, in the order in which the files came.
 
     Example: parityd rebuild
@@ -260,7 +267,7 @@ def rebuild(config: ConfigOption = None) -> None:
     from parityd.app import built
     from parityd.service.ops_restore import rebuild as refill
 
-    _exchanged(refill(_ours(config), built, _now()))
+    _exchanged(refill(_ours(config), built, _now()), json_=json_)
 
 
 def _demand(settings: Settings) -> None:
@@ -269,11 +276,15 @@ def _demand(settings: Settings) -> None:
     demand(settings)
 
 
-def _exchanged(done: object) -> None:
+def _exchanged(done: object, *, json_: bool) -> None:
     from parityd.service.ops_restore import Exchanged
 
     assert isinstance(done, Exchanged)  # noqa: S101
     r = done.records
+    if json_:
+        kept = [str(path) for path in done.kept]
+        _out(msgspec.json.encode({"files": r.files, "records": r.records, "sequence": done.sequence, "kept": kept}).decode())
+        return
     _out(f"{r.files} files with {r.records} records read from the archive; sequences go on above {done.sequence}")
     for path in done.kept:
         _out(f"kept: {path}")

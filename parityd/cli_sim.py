@@ -143,7 +143,10 @@ def simulate(
     ] = False,
     config: ConfigOption = None,
 ) -> None:
-    """Simulate orders against quotes; writes fills (and orders that never filled) as native records."""
+    """Simulate orders against quotes; writes fills (and orders that never filled) as native records.
+
+    Example: parityd simulate orders.csv quotes.csv --out fills.jsonl
+    """
     del config
     with input_checked():
         simulator = _simulator(seed=seed, slippage=slippage, queue=queue, latency=latency, fees=fees, preset=preset)
@@ -218,7 +221,10 @@ def backtest(
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
     config: ConfigOption = None,
 ) -> None:
-    """Backtest the very strategy that trades live; writes its decision log, and native records with their run."""
+    """Backtest the very strategy that trades live; writes its decision log, and native records with their run.
+
+    Example: parityd backtest BTC-USD.csv --strategy mine.py:Mine -p window=24
+    """
     del config
     with input_checked():
         given = dict(_parameter(p) for p in param or [])

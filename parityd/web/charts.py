@@ -139,8 +139,8 @@ def _path(plane: _Plane, line: list[Point]) -> str:
     return text
 
 
-def _legend(drawn: Sequence[Line]) -> str:
-    if len(drawn) < 2:
+def _legend(drawn: Sequence[Line], *, lone: bool) -> str:
+    if len(drawn) < 2 - lone:
         return ""
     x, rows = LEFT + 8, []
     for line in drawn:
@@ -151,8 +151,10 @@ def _legend(drawn: Sequence[Line]) -> str:
     return "".join(rows)
 
 
-def lines(title: str, drawn: Sequence[Line], limits: Sequence[Limit] = (), unit: str = "", *, shade: bool = False) -> Markup:
-    """Lines over time with their limits. `shade` fills the gap between the first line and the last."""
+def lines(
+    title: str, drawn: Sequence[Line], limits: Sequence[Limit] = (), unit: str = "", *, shade: bool = False, lone: bool = False
+) -> Markup:
+    """Lines over time with their limits. `shade` fills the gap between the first line and the last, `lone` names also a single one."""
     drawn = [d for d in drawn if any(y is not None for _, y in d.points)]
     if not drawn:
         return nothing()
@@ -168,7 +170,7 @@ def lines(title: str, drawn: Sequence[Line], limits: Sequence[Limit] = (), unit:
             body += f'<text class="{b.style}" x="{W - RIGHT - 2:.0f}" y="{y - 4:.1f}" text-anchor="end">{escape(b.name)}</text>'
     if shade and len(drawn) > 1:
         body += _gap(plane, drawn[0].points, drawn[-1].points)
-    body += "".join(f'<path class="line {d.style}" d="{_path(plane, d.points)}"/>' for d in drawn) + _legend(drawn)
+    body += "".join(f'<path class="line {d.style}" d="{_path(plane, d.points)}"/>' for d in drawn) + _legend(drawn, lone=lone)
     told = "; ".join(
         f"{d.name}: from {plain(min(v))} to {plain(max(v))}, last {plain(v[-1])} {unit}"
         for d in drawn

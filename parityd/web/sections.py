@@ -140,7 +140,7 @@ def series_charts(series: Any, entry: Mapping[str, Any]) -> list[Chart]:
         two = [
             charts.Line(n.replace("_", " "), c, charts.points(s["correlation"], n)) for n, c in (("correlation", "c2"), ("hit_rate", "c3"))
         ]
-        drawn.append(("Correlation and hit rate of the books' returns, trailing", charts.lines("Correlation and hit rate", two)))
+        drawn.append(("Correlation and hit rate of the books' returns, trailing", charts.lines("Correlation and hit rate", two, lone=True)))
     hours = [(number(r.get("hour")) or 0.0, number(r.get("total_bps"))) for r in listed(s.get("costs_by_hour"))]
     if hours:
         drawn.append(("Cost by hour (UTC), bps", charts.columns("Cost by hour", hours, "bps", "hour (UTC)", 24)))
@@ -183,7 +183,7 @@ def _drift(series: Any) -> Markup:
     names = [n for n in CHANNELS if any(n in mapped(p.get("channels")) for p in listed(series))]
     flat = [{"ts": p.get("ts"), **mapped(p.get("channels"))} for p in listed(series)]
     drawn = [charts.Line(n, f"c{CHANNELS.index(n) + 1}", charts.points(flat, n)) for n in names]
-    return charts.lines("Drift evidence as a share of its limit", drawn, [charts.Limit(1.0, "l3", "alarm")])
+    return charts.lines("Drift evidence as a share of its limit", drawn, [charts.Limit(1.0, "l3", "alarm")], lone=True)
 
 
 _CENT = 0.005
