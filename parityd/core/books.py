@@ -204,6 +204,7 @@ class Books(Shelves):
         return True
 
     def _note_symbol(self, sym: int, r: Rows) -> None:
+        first = sym not in self.cells  # then these are all the rows of the symbol
         cell = self.cells.setdefault(sym, Cell())
         b, l = executed(r, BACKTEST), executed(r, LIVE)
         if not cell.idless:
@@ -213,7 +214,8 @@ class Books(Shelves):
         cell.slack.learn(r[b | l])
         if not cell.ids_shared and cell.backtest and cell.live and (bool((r["how"] == BY_ID).any()) or self._id_across(r[b | l])):
             cell.ids_shared = True
-            self._ask_all(sym, only_by_time=True)
+            if not first:
+                self._ask_all(sym, only_by_time=True)
         if cell.backtest and cell.live and (cell.idless or not cell.ids_shared):
             self.ask(r[b | l])
 
