@@ -71,6 +71,7 @@ class Publisher:
         self.failures = 0
         self.failing = ""  # why the last issue could not be written
         self.published_ns = 0
+        self.newest_ns = 0  # the latest wall time that any publication carried
         self.until_ns = 0  # boot time at which the last publication lapses; 0 = nothing is in force
         self.reasons: list[str] = []
         self.stepped = threading.Event()  # clocks disagree: a re-evaluation is needed
@@ -94,7 +95,7 @@ class Publisher:
         if last is None:
             return
         self.sequence, self.decision_sequence = max(self.sequence, last.sequence), max(self.decision_sequence, last.decision_sequence)
-        self.entries, self.published_ns = last.entries, last.issued_ns
+        self.entries, self.published_ns, self.newest_ns = last.entries, last.issued_ns, last.issued_ns
         self.until_ns = last.until_boottime_ns if last.boot_id == self.terms.boot_id else 0
 
     def heard(self, acknowledged: int) -> None:
@@ -176,7 +177,7 @@ class Publisher:
         self.sequence, self.decision_sequence, self.entries, self._allowed = head.sequence, decision, entries, None
         self._beyond, self.failing = False, ""
         self.override = override_document(head, entries)
-        self.published_ns, self.until_ns = wall, boot + round(ttl * 1e9)
+        self.published_ns, self.until_ns, self.newest_ns = wall, boot + round(ttl * 1e9), max(wall, self.newest_ns)
         if earned:
             self._last = (wall, boot)
         self.action = action_document(head, entries, self._content.strategies)

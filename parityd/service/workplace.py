@@ -89,7 +89,14 @@ def _read(app: App, w: Waiting, now: int) -> Read:
             return Read(w, unreadable=Unreadable("unreadable_file", why))
         return Read(w, later=why)
     app.refused.pop(w.key, None)
+    if found.batch is not None and any(x.code == "future_timestamp" for x in found.batch.refusals) and _behind(app):
+        return Read(w, later="it holds records dated after now, and the wall clock lies before a publication")
     return found
+
+
+def _behind(app: App) -> bool:
+    """The wall clock was set back: what seems to come from the future may be from the present, and waits."""
+    return app.now() < app.publisher.newest_ns - 1_000_000_000
 
 
 def suspects(app: App) -> list[Poisoned]:
