@@ -5,8 +5,8 @@
 2. A fill is ExecType F (4.4), or 1 and 2 (4.2 style), with LastQty > 0; its id is ExecID. A report told again (PossDup, further hops: the same
    ExecID, side and quantity, and the same symbol or OrderID) is the same fill: the first one in the file stands.
 3. ExecType H, or ExecTransType 1, takes back the fill that ExecRefID names; G, or 2, takes it back and puts another in its place.
-   Where the file has that fill, it is taken back as it was told, whatever account or venue the bust leaves out.
-4. An order is named by its first ClOrdID: a replacement (41) leads back to it within the file; a report without one by OrderID.
+   Where the fill is known, it is taken back as it was told, whatever account or venue the bust leaves out.
+4. An order is named by its first ClOrdID: a replacement (41) leads back to it; a report without one by OrderID.
 5. Times are UTC as the protocol has it; where TransactTime is local, `[sources.<name>] timezone` says of where.
 6. No strategy is named: `[sources.<name>] strategy`.
 
@@ -14,7 +14,7 @@ Tried with logs of QuickFIX 1.16 and of a router between several hops. Unknown t
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -32,6 +32,7 @@ from parityd.formats.rows import finished
 
 _START = re.compile(rb"8=FIXT?\.\d\.\d(\x01| ?\| ?|;|\^A)")
 _EVENTS = re.compile(rb"(?:\xef\xbb\xbf)?\d{8}-\d\d:\d\d:\d\d(\.\d+)? : ")
+_ROOT, _FILL = "root\x1f", "fill\x1f"
 _NO_SYMBOL = "[N/A]"
 _TIME = re.compile(r"(\d{8})-(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9})\d*)?Z?\Z", re.ASCII)
 _SIDES = {"1": "buy", "3": "buy", "2": "sell", "4": "sell", "5": "sell", "6": "sell"}
@@ -97,17 +98,19 @@ def moment(name: str, said: str, zone: str) -> int:
 
 @dataclass(slots=True)
 class _Log:
-    """What has to be known of earlier messages: which order a replaced id belongs to, which fills were told."""
+    """What has to be known of earlier messages: which order a replaced id belongs to, which fills were told. `notes` outlives the file."""
 
     strategy: str
     zone: str
-    roots: dict[str, str] = field(default_factory=dict)
+    notes: MutableMapping[str, str] = field(default_factory=dict)
     told: set[tuple[str, ...]] = field(default_factory=set)
-    fills: dict[str, list[Fill]] = field(default_factory=dict)
 
     def take(self, found: Tags) -> list[Native]:
         """What one message says."""
         kind = _one(found, "35")
+        mine = _one(found, "11")
+        if (kind == "D" or _one(found, "150") == "0") and not _one(found, "41") and self.notes.get(_ROOT + mine, mine) != mine:
+            self.notes[_ROOT + mine] = mine  # ids begin anew each day
         if kind == "8":
             return list(self._report(found))
         return [self._order(found, "submitted", self._when(found))] if kind == "D" else []
@@ -121,8 +124,10 @@ class _Log:
     def _name(self, found: Tags) -> str:
         mine, before = _one(found, "11"), _one(found, "41")
         if mine and before and mine != before:
-            self.roots[mine] = self.roots.get(before, before)
-        return self.roots.get(mine, mine) or _need(found, "37", "OrderID")
+            root = self.notes.get(_ROOT + before, before)
+            if self.notes.get(_ROOT + mine) != root:
+                self.notes[_ROOT + mine] = root
+        return self.notes.get(_ROOT + mine, mine) or _need(found, "37", "OrderID")
 
     def _order(self, found: Tags, status: str, when: int) -> Order:
         told: dict[str, Any] = {}
@@ -165,12 +170,13 @@ class _Log:
             account=_one(found, "1"),
             venue=_venue(found),
         )
-        told = self.fills.get(name)
+        told = self.notes.get(_FILL + name)
         if told is None:
             yield own
             return
-        for fill in told:
-            yield msgspec.structs.replace(own, symbol=fill.symbol, fill_id=fill.fill_id, account=fill.account, venue=fill.venue)
+        symbol, account, venue, *names = told.split("\x1f")
+        for one in names:
+            yield msgspec.structs.replace(own, symbol=symbol, fill_id=one, account=account, venue=venue)
 
     def _traded(self, found: Tags, when: int, quantity: float) -> Iterator[Fill]:
         made = self._fill(found, when, quantity)
@@ -180,7 +186,10 @@ class _Log:
             return
         charges = list(charged(made, _fees(found, quantity)))
         self.told.update(names)
-        self.fills[_one(found, "17")] = charges
+        if made.account or made.venue or len(charges) > 1:  # else a bust names it all by itself
+            self.notes[_FILL + _one(found, "17")] = "\x1f".join(
+                map(str, (made.symbol, made.account, made.venue, *(f.fill_id for f in charges)))
+            )
         yield from charges
 
     def _fill(self, found: Tags, when: int, quantity: float) -> Fill:
@@ -231,7 +240,7 @@ def _fees(found: Tags, quantity: float) -> dict[str, float]:
 
 
 def read(part: Part, context: Context) -> Iterator[Block]:
-    log = _Log(strategy_of(context), context.timezone)
+    log = _Log(strategy_of(context), context.timezone, context.notes if context.notes is not None else {})
     for piece in chunks(part.open(), context.limits.line, part.first):
         if isinstance(piece, Long):
             yield Block(decisions=None, fills=None, rare=[], refusals=[piece.refusal(context.limits.line)])

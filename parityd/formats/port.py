@@ -59,7 +59,7 @@ class Context:
     """All that a reader may know beside the bytes. `name` is the file's (its suffix picks the container), `scratch` where temporary files may lie.
 
     `told`: what the file's source has told of its orders so far (`increments`); the reader changes it, and the caller keeps it in the transaction
-    that keeps the records. None for a file that is read alone.
+    that keeps the records. None for a file that is read alone. `notes`: the same for what later files refer back to (`fix`).
     """
 
     book: str
@@ -69,6 +69,7 @@ class Context:
     source: Source | None = None
     scratch: str | None = None
     told: MutableMapping[str, tuple[float, float, float]] | None = None
+    notes: MutableMapping[str, str] | None = None
 
     @property
     def strategy(self) -> str | None:

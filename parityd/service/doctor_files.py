@@ -1,39 +1,31 @@
 """`parityd doctor FILE...`: what files hold, what would be taken of them, what refused and why, and how two books fit together.
 
 1. Files are read by the same code as the spool's, into a state of their own that ends with the command; nothing is stored, moved or published.
-2. A file's book is what was said, else the folder it lies in (`live`, `backtest`), else what it holds: decisions are a backtest's, the rest is live.
-3. Of refusals the first of each code are shown with their lines; all are counted.
-4. A shift between the clocks is told where most of what does not match would match shifted by the same whole minutes.
+2. Of refusals the first of each code are shown with their lines; all are counted.
+3. A shift between the clocks is told where most of what does not match would match shifted by the same whole minutes.
 """
 
-import os
 import shlex
-import stat
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from parityd.core.columns import OLDEST, Bounds
 from parityd.core.instants import rfc3339
 from parityd.core.intake import Counted, FileBatch
 from parityd.core.measures import coverage, match_rate
 from parityd.core.monitor import Monitor
-from parityd.core.records import BACKTEST, BOOKS, LIVE, NO_TS, Refusal
+from parityd.core.records import BOOKS, LIVE, NO_TS, Refusal
 from parityd.core.rows import DEAD, PART, Rows
 from parityd.core.strategy import Strategy
 from parityd.core.window import summed
-from parityd.edges.spool import Spool
-from parityd.edges.waiting import Waiting
-from parityd.formats import ANONYMOUS, Context, Source, Unreadable, identify, read
+from parityd.formats import ANONYMOUS
 from parityd.problem import Problem
 from parityd.service import memory
 from parityd.service.doctor_checks import OK, PROBLEM, WARNING, Check, Findings, worst
-from parityd.service.ops_archive import digest, waiting
-from parityd.service.reading import Read, Reader, _batch
+from parityd.service.doctor_reading import Asked, Seen, seen
 from parityd.service.sessions import parameters_of
 from parityd.settings import Settings
 from parityd.store import MEMORY, Store
@@ -45,43 +37,20 @@ MINUTE = 60_000_000_000
 DAY = 1440
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A file that was named, and the book that was said ("" = to be found out)."""
-
-    path: Path
-    book: str
-
-
-@dataclass(slots=True)
-class _Seen:
-    """One file as read."""
-
-    asked: Asked
-    book: str
-    format: str = ""
-    source: str = ""
-    batch: FileBatch | None = None
-    problem: tuple[str, str] | None = None
-    size: int = 0
-    first: int = NO_TS
-    last: int = NO_TS
-
-
 def look(settings: Settings, asked: list[Asked], now_ns: int) -> Findings:
     """What the files hold, and how both sides match where both are there. Problem where one is not there at all."""
     for one in asked:
         if not one.path.is_file():
             raise Problem(f"{one.path}: {'it is no regular file' if one.path.exists() else 'no such file'}")
-    seen = [_seen(settings, one, now_ns) for one in asked]
+    found = [seen(settings, one, now_ns) for one in asked]
     with Store.open(MEMORY, now_ns=now_ns) as store:
         m = memory.fold(store, parameters_of(settings)).m
-        good = [s for s in seen if s.batch is not None]
+        good = [s for s in found if s.batch is not None]
         counted = m.apply([s.batch for s in good if s.batch is not None], now_ns).counted if good else []
         told = dict(zip(map(id, good), counted, strict=True))
         checks: list[Check] = []
         files = []
-        for s in seen:
+        for s in found:
             shown, own = _file(s, told.get(id(s)))
             files.append(shown)
             checks += own
@@ -95,58 +64,10 @@ def look(settings: Settings, asked: list[Asked], now_ns: int) -> Findings:
     return Findings(worst=worst(checks), checks=checks, files=files, books=books)
 
 
-# --- reading --------------------------------------------------------------------------------------------------------
-
-
-def _seen(settings: Settings, asked: Asked, now_ns: int) -> _Seen:
-    path = asked.path
-    seen = _Seen(asked, asked.book or _by_place(path))
-    try:
-        facts = os.stat(path)
-    except OSError as e:
-        seen.problem = ("unreadable_file", e.strerror or str(e))
-        return seen
-    seen.size = facts.st_size
-    if not stat.S_ISREG(facts.st_mode):
-        seen.problem = ("unreadable_file", "no regular file")
-        return seen
-    w = waiting(seen.book or LIVE, path, path.name)
-    reader = Reader.of(Spool(settings.data_dir), settings)
-    try:
-        _read(seen, w, reader, now_ns)
-        if not seen.book and seen.batch is not None:
-            seen.book = BACKTEST if seen.batch.decisions is not None and seen.batch.fills is None else LIVE
-            _read(seen, waiting(seen.book, path, path.name), reader, now_ns)
-    except Unreadable as e:
-        seen.problem = (e.code, e.reason)
-    except OSError as e:
-        seen.problem = ("unreadable_file", e.strerror or str(e))
-    return seen
-
-
-def _by_place(path: Path) -> str:
-    return next((part for part in reversed(Path(os.path.abspath(path)).parent.parts) if part in BOOKS), "")
-
-
-def _read(seen: _Seen, w: Waiting, reader: Reader, now_ns: int) -> None:
-    source: Source | None
-    seen.source, source = reader.source_of(w)
-    bounds = Bounds(latest=now_ns + reader.future_ns, oldest=OLDEST)
-    context = Context(book=w.book, name=w.name, bounds=bounds, limits=reader.limits, source=source, told={})
-    with w.path.open("rb") as handle:
-        out = Read(w, size=w.size, sha256=digest(handle), source=seen.source)
-        handle.seek(0)
-        blocks = list(read(handle, context))
-        handle.seek(0)
-        seen.format = identify(handle, context)
-    seen.batch = _batch(w, out, blocks)
-    seen.first, seen.last = out.first_ts, out.last_ts
-
-
 # --- telling --------------------------------------------------------------------------------------------------------
 
 
-def _file(seen: _Seen, got: Counted | None) -> tuple[dict[str, Any], list[Check]]:
+def _file(seen: Seen, got: Counted | None) -> tuple[dict[str, Any], list[Check]]:
     path, area = seen.asked.path, "file"
     shown: dict[str, Any] = {"file": str(path), "book": seen.book or None, "format": seen.format or None, "bytes": seen.size}
     if seen.problem is not None or seen.batch is None or got is None:

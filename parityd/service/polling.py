@@ -99,7 +99,7 @@ class Poll:
     def _plain(self, path: str, handle: BinaryIO, out: Round) -> bool:
         before = key_of(os.fstat(handle.fileno()))
         age = self.now() - before[3]
-        suffix = _suffix(path, handle)
+        suffix = suffix_of(path, handle)
         if suffix in _LINES and 0 <= age < SETTLED_NS and os.pread(handle.fileno(), 1, before[2] - 1) not in (b"\n", b"\r"):
             return False
         handle.seek(0)
@@ -177,7 +177,7 @@ def _newest(signature: tuple[Key | None, ...]) -> int:
     return max((k[3] for k in signature if k is not None), default=0)
 
 
-def _suffix(path: str, handle: BinaryIO) -> str:
+def suffix_of(path: str, handle: BinaryIO) -> str:
     suffix, packed = suffixes(os.path.basename(path))
     if suffix in KNOWN:
         return suffix + packed

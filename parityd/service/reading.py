@@ -130,8 +130,8 @@ class Reader:
             return out
         out.source, source = self.source_of(w)
         bounds = Bounds(latest=now + self.future_ns, oldest=oldest)
-        told = self.told.of(w.book, out.source)
-        context = Context(book=w.book, name=w.name, bounds=bounds, limits=self.limits, source=source, told=told)
+        told, notes = self.told.of(w.book, out.source), self.told.notes(w.book, out.source)
+        context = Context(book=w.book, name=w.name, bounds=bounds, limits=self.limits, source=source, told=told, notes=notes)
         try:
             blocks = list(read(data, context, lambda name: setattr(out, "format", name)))
         except Unreadable as e:
@@ -141,7 +141,7 @@ class Reader:
             out.later = "it changed while it was read"
             return out
         out.batch = _batch(w, out, blocks)
-        out.states = self.told.keep(w.book, out.source, told, out.batch.fills.fill_id if out.batch.fills is not None else ())
+        out.states = self.told.keep(w.book, out.source, told, notes, out.batch.fills.fill_id if out.batch.fills is not None else ())
         return out
 
     def raw_texts(self, w: Waiting, lines: list[int], now: int) -> dict[int, str]:

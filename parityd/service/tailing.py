@@ -88,7 +88,7 @@ class Tail:
 
     def _take(self, path: str, log: str, handle: BinaryIO, place: Place, out: Round) -> bool:
         """Deliver whole lines behind `place`; False where some are left."""
-        suffix = _suffix(path, handle, self.source)
+        suffix = suffix_of(path, handle, self.source)
         header = suffix == ".csv"
         while True:
             if self.d.waiting >= MOST:
@@ -163,7 +163,7 @@ class Tail:
         return found
 
 
-def _suffix(path: str, handle: BinaryIO, source: Source) -> str:
+def suffix_of(path: str, handle: BinaryIO, source: Source) -> str:
     """Of the files made of a log: that of its name, also in front of a rotation's number; else what its first byte says."""
     if source.columns or source.format in ("csv", "mapped"):
         return ".csv"

@@ -229,3 +229,13 @@ def test_messages_among_a_sessions_events_are_read_after_all():
     with pytest.raises(Unreadable):
         blocks(FIX_EVENTS + padding + fix() + b"\n", "e.log")
     assert counts(blocks(FIX_EVENTS + padding + fix() + b"\n", "e.log", source=SOURCE))[1] == 1
+
+
+def test_a_later_file_refers_back_to_what_was_noted():
+    notes = {}
+    log(fix(t1="A1", t30="XCME"), fix(t17="e5", t37="v5"), fix(t150="5", t11="c2", t41="c1", t32=None, t39=0, t17="e6"), notes=notes)
+    (bust,) = busts(log(fix(t17="e2", t19="e1", t150="H"), notes=notes))
+    assert (bust.account, bust.venue) == ("A1", "XCME")
+    assert column(log(fix(t17="e7", t11="c2"), notes=notes), "fills", "order_id") == ["c1"]
+    anew = log(fix(t35="D", t11="c2", t17=None, t150=None), fix(t17="e8", t11="c2"), notes=notes)
+    assert column(anew, "fills", "order_id") == ["c2"], "ids begin anew each day"

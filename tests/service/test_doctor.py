@@ -204,6 +204,23 @@ def test_a_format_without_a_strategy_is_told_what_to_configure(desk, tmp_path):
     assert "strategy =" in check["mend"]
 
 
+def test_a_log_that_a_source_tails_is_read_as_the_source_reads_it(desk, tmp_path):
+    log = tmp_path / "messages.current"
+    log.write_bytes(b"8=FIX.4.4|35=8|11=c|17=e|31=5|32=2|37=v|39=2|54=1|55=X|60=20261120-10:00:00|150=F|10=000|\n")
+    config = tmp_path / "parityd.toml"
+    config.write_text(
+        config.read_text() + f'[sources.desk]\npath = "{log}"\nbook = "live"\nformat = "fix"\nstrategy = "mom"\nmode = "tail"\n'
+    )
+    (file,) = looked(desk, log)["files"]
+    assert (file["book"], file["format"], file["source"], file["takes"].get("fill"), file["strategies"]) == (
+        "live",
+        "fix",
+        "desk",
+        1,
+        ["mom"],
+    )
+
+
 def test_a_wrong_time_zone_is_seen(desk, tmp_path):
     decisions, fills = pairs(24)
     for f in fills:

@@ -15,6 +15,7 @@ from formats.samples import sqlite as database
 
 from parityd import cli, commands
 from parityd.app import built, drain
+from parityd.core.records import Bust
 from parityd.service.sources import Sources
 from parityd.settings import load
 
@@ -456,6 +457,34 @@ def test_what_an_order_told_is_remembered_across_files_restarts_and_a_log_read_a
     desk.check()
     assert sum(q for _, q in desk.fills()) == 1.5
     assert desk.refused() == []
+
+
+def test_dropped_files_tell_each_increase_of_an_order_once_too(tmp_path):
+    desk = Desk(tmp_path, mode="drop", path="spool/live/*.jsonl", strategy="mom")
+    (inbox := desk.data / "spool" / "live").mkdir(parents=True)
+    for name, states in {
+        "a": order("a", 0.25) + order("b", 0.5),
+        "b": order("a", 1.0, "closed", minute=2),
+        "c": order("a", 0.5, minute=1),
+    }.items():
+        (inbox / f"{name}.jsonl").write_bytes(states)
+    desk.check()
+    (inbox / "d.jsonl").write_bytes(order("b", 0.75, minute=3))
+    desk.check()
+    assert desk.fills() == [("a#0.25", 0.25), ("b#0.5", 0.5), ("a#1", 0.75), ("b#0.75", 0.25)]
+    assert desk.refused() == []
+
+
+def test_a_bust_in_a_later_part_of_a_log_takes_back_the_fill_with_its_venue(tmp_path):
+    desk = Desk(tmp_path, "fix.log", strategy="mom")
+    report = b"8=FIX.4.4|35=8|11=c|17=%s|19=%s|31=5|32=2|37=v|39=1|54=1|55=X|60=20261120-10:00:00|150=%s|%s10=000|\n"
+    desk.append(report % (b"e1", b"", b"F", b"1=A|30=XCME|"))
+    desk.check()
+    desk.append(report % (b"e2", b"e1", b"H", b""))
+    desk.check()
+    with built(desk.settings, command="test") as app:
+        (bust,) = [x.record for _, _, _, rare in app.store.records("mom") for x in rare if isinstance(x.record, Bust)]
+    assert (bust.fill_id, bust.account, bust.venue) == ("e1", "A", "XCME")
 
 
 def test_a_rebuilt_store_tells_the_same_and_goes_on_from_there(tmp_path):
