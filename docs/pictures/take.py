@@ -1,4 +1,4 @@
-"""Takes the pictures of the documentation from the running product: `python docs/pictures/take.py` (needs Chromium and playwright).
+"""Takes the pictures of the documentation from the running product: `python docs/pictures/take.py` (needs Chromium, playwright and pillow).
 
 1. The real daemon runs over the bundled sample, on its replay clock; nothing is drawn by hand.
 2. A picture stays below 150 KB: a palette of 64 colours is enough for pages of text and lines.

@@ -204,7 +204,8 @@ def _sum(a: Money, b: Money) -> Money:
 def _added(m: Monitor, strategies: Mapping[str, Any], extras: Mapping[str, Mapping[str, Any]], day: str) -> dict[str, Any]:
     """What the strategies' returns and markouts come to together."""
     end = day_start(day) + DAY_NS - 1
-    units = {name: s["attribution"]["in"] for name, s in strategies.items() if extras.get(name, {}).get("returns") is not None}
+    known = {name: s["attribution"]["in"] for name, s in strategies.items() if extras.get(name, {}).get("returns") is not None}
+    units = {name: unit for name, unit in known.items() if unit is not None or extras[name]["returns"].active.any()}
     same = len(set(units.values())) == 1
     worth = dict.fromkeys(units.values(), 1.0) if same else rates(m, [u for u in set(units.values()) if u], end)
     returns = together(Part(extras[name]["returns"], worth.get(unit)) for name, unit in units.items())

@@ -187,3 +187,37 @@ def test_late_records_reissue_the_day_at_most_once_a_check(tmp_path: Path) -> No
     assert again["revision"] == 2 and again["strategies"]["s"]["trades"]["matched"] == 12
     assert [x["data"]["revision"] for x in box.audit() if x["event"] == "report.written"] == [1, 2]
     assert box.report(day_of(at(-30)))["strategies"]["s"]["trades"]["matched"] == 0, "a day without trades has a report as well"
+
+
+def test_what_is_drawn_adds_up_to_what_is_said(written: tuple[Box, Record]) -> None:
+    _, report = written
+    for name, s in report["strategies"].items():
+        money = s["attribution"]["currency"]
+        total = (money["total_pnl_diff"] or 0) - (money["funding_impact"] or 0) - (money["carry_impact"] or 0)
+        for key in ("costs_by_hour", "costs_by_symbol"):
+            assert math.fsum(c["total_pnl_diff"] for c in s["series"].get(key, ())) == pytest.approx(total, abs=1e-9), (name, key)
+        assert (
+            sum(c["trades"] for c in s["series"].get("costs_by_hour", ()))
+            == s["trades"]["matched"] + s["trades"]["missed"] + s["trades"]["unexpected"]
+        )
+        assert sum(s["series"].get("price_diff", {}).get("counts", ())) == s["trades"]["matched"]
+        assert s["watermarks"] == {"live": stamp(at(23)), "backtest": stamp(at(23))}
+    one = report["strategies"]["one-sided"]["series"]
+    assert (one["missed_total"]["trades"], one["unexpected_total"]["trades"]) == (1, 1)
+    assert one["missed_total"]["total_pnl_diff"] == pytest.approx(one["missed"][0]["total_pnl_diff"])
+    assert one["unexpected"][0]["live_mark"] is None and one["missed"][0]["live_mark"] is None
+    assert report["strategies"]["worked"]["worst_trades"][0]["live_mark"] == pytest.approx(100.02)
+    assert report["data_quality"] == {"refused": {}}
+
+
+def test_the_portfolios_profits_are_the_sum_of_the_strategies(written: tuple[Box, Record]) -> None:
+    _, report = written
+    drawn = [s["series"]["pnl"] for s in report["strategies"].values() if "pnl" in s["series"] and s["attribution"]["in"]]
+    together = report["portfolio"]["series"]["pnl"]
+    assert len(drawn) >= 3 and len(together) == min(map(len, drawn))
+    for book in ("backtest", "allowed", "live"):
+        assert together[-1][book] == pytest.approx(math.fsum(d[len(together) - 1][book] for d in drawn), abs=1e-9)
+    assert report["portfolio"]["metrics"]["hit_rate"] is not None
+    assert report["portfolio"]["metrics"]["correlation"] is None  # fewer than thirty active intervals
+    found = [s["markouts"]["taker"]["30m"]["n"] for s in report["strategies"].values() if s["markouts"]]
+    assert report["portfolio"]["markouts"]["taker"]["30m"]["n"] == sum(found)
