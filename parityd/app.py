@@ -163,8 +163,10 @@ def _publisher(
     if last is not None:  # the first turn notes it: what held until now, and whether it lapsed meanwhile
         brain.issued.append((_head(last), last.entries))
     publisher.sequence = max(int(str(saved.get("sequence", 0))), on_file[0], also[0])
-    if last is not None:  # a copy put back is older than what was seen: above what can have been issued since
-        publisher.sequence += max(0, round(2 * (now() - last.issued_ns) / 1e9 / p.interval))
+    if (
+        last is not None
+    ):  # one more may have been seen and lost in a power cut; a copy put back is older: above what can have been issued since
+        publisher.sequence += 1 + max(0, round(2 * (now() - last.issued_ns) / 1e9 / p.interval))
     publisher.decision_sequence = max(int(str(saved.get("decision_sequence", 0))), on_file[1], also[1], brain.heard())
     if uncertain or (known_past and last is None):
         told = past_of_files(settings.data_dir)

@@ -29,7 +29,7 @@ def publisher(folder: Path, names: int = 3) -> tuple[Publisher, list[str]]:
         ladders = {f"s{k}": LadderState(strategy=f"s{k}", action=actions[0], rung=actions[0]) for k in range(names)}
         return entries(Basis(ladders, {}), (), (), Moment(now_ns=clock.now(), boottime_ns=clock.boottime()))
 
-    made = Publisher(folder, Terms(0.5, 2.0, "DISABLE_TRADING", "desk", clock.boot_id()), clock.now, clock.boottime, list)
+    made = Publisher(folder, Terms(0.5, 60.0, "DISABLE_TRADING", "desk", clock.boot_id()), clock.now, clock.boottime, list)
     made._content = Content(compose)
     return made, actions
 
