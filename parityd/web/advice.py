@@ -145,7 +145,7 @@ ACTIONS: dict[str, str] = {
     "WARNING": "Trade as usual, and look: something left its band.",
     "REDUCE_SIZE": "New exposure is scaled down; exits are full.",
     "DISABLE_TRADING": "No new exposure; exits are full; working entries are cancelled.",
-    "EMERGENCY_STOP": "No new exposure, exits reduce only, all entries cancelled now; stays until `parityd override reset`.",
+    "EMERGENCY_STOP": "No new exposure, exits reduce only, all entries cancelled now; stays until `parityd override reset`, after a HALT until its file is gone.",
 }
 
 

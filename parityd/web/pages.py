@@ -77,7 +77,7 @@ def status_page(seen: Seen, *, everything: bool = False) -> bytes:
     return _write(
         "status.html",
         **_frame(seen),
-        head=_head(action, override, now, _since(entries, override, judged)),
+        head=_head(action, override, now, _since(entries, override, status, judged)),
         not_ready=[text(r) for r in not_ready],
         degraded=[text(d) for d in status.get("degraded") or ()],
         halts=[_halt(h) for h in listed(status.get("halts"))],
@@ -96,11 +96,12 @@ def _judged(seen: Seen) -> int:
     return to_ns(seen.status.get("judged_at")) or seen.now
 
 
-def _since(entries: list[tuple[str, Mapping[str, Any]]], override: Content, judged: int) -> str:
-    """Since when what is in force at the top stands: of the strategies that it stands for, the longest."""
+def _since(entries: list[tuple[str, Mapping[str, Any]]], override: Content, status: Content, judged: int) -> str:
+    """Since when what is in force at the top stands: a HALT of all, else of the strategies that it stands for the longest."""
     if severity(override.get("action")) == 0:
         return ""
-    found = [ns for _, e in entries if e.get("action") == override.get("action") and (ns := to_ns(e.get("since"))) is not None]
+    found = [ns for h in listed(status.get("halts")) if h.get("strategy") == "*" and (ns := to_ns(h.get("since"))) is not None]
+    found = found or [ns for _, e in entries if e.get("action") == override.get("action") and (ns := to_ns(e.get("since"))) is not None]
     return f"since {instant(min(found))[5:16]} UTC, {span((judged - min(found)) / 1e9)}" if found else ""
 
 

@@ -286,3 +286,13 @@ async def test_metrics_are_prometheus_text(client):
     answer = await client.get("/metrics")
     assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
     assert 'parityd_build_info{version="0.1.0"} 1.0' in answer.text
+
+
+async def test_the_head_says_what_since_when_and_what_to_do():
+    for name, words in (("emergency", ("EMERGENCY_STOP", "since 11-20 09:15 UTC, 1 h", "remove its file")), ("fifty", ("DISABLE_TRADING", "since 11-", "Open the attribution"))):  # fmt: skip
+        web = Web(scene(name), Metrics("1"))
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(web), base_url="http://test") as c:
+            text = (await c.get("/")).text
+        head = text[text.index('class="card banner') : text.index("</section>", text.index('class="card banner'))]
+        assert all(w in head for w in words), head
+        web.close()
