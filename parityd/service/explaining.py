@@ -171,7 +171,7 @@ class _Trade:
         return {
             **shown,
             "name": f"{int(self.row['pk']):016x}",
-            "match": self._match(shown, parts),
+            "match": self._match(shown, parts, records),
             "chain": self._chain(shown),
             "records": records,
             "caused": self._caused({shown["trade_id"], f"{int(self.row['pk']):016x}"}),
@@ -186,18 +186,20 @@ class _Trade:
             out += [r[i] for i in places.tolist() if int(r["flags"][i]) & PART and int(r["part_of"][i]) == pk]
         return out
 
-    def _match(self, shown: dict[str, Any], parts: list[np.void]) -> dict[str, Any]:
-        """How the sides were joined, by which times, and how far apart they lie."""
+    def _match(self, shown: dict[str, Any], parts: list[np.void], records: list[dict[str, Any]]) -> dict[str, Any]:
+        """How the sides were joined, by which times, and how far apart they lie. Where ids join, only the records know when an order was submitted."""
         r = self.row
-        b = next((int(r[f]) for f in ("b_ts", "b_sub", "b_first") if r[f] != NO_TS), NO_TS)
-        live = next((int(r[f]) for f in ("l_dts", "l_sub", "l_first") if r[f] != NO_TS), NO_TS)
+        sent = {book: min((parse_time(x["ts"]) for x in records if _submits(x, book)), default=NO_TS) for book in BOOKS}
+        b_sub, l_sub = (int(r[f]) if r[f] != NO_TS else sent[book] for f, book in (("b_sub", BACKTEST), ("l_sub", LIVE)))
+        b = next((t for t in (int(r["b_ts"]), b_sub, int(r["b_first"])) if t != NO_TS), NO_TS)
+        live = next((t for t in (int(r["l_dts"]), l_sub, int(r["l_first"])) if t != NO_TS), NO_TS)
         quantities = shown["backtest_quantity"], shown["live_quantity"]
         return {
             "matched_by": shown["matched_by"], "ambiguous": shown["ambiguous"], "suspect": shown["suspect"],
             "distance_seconds": None if NO_TS in (b, live) else (live - b) / 1e9,
             "quantity_ratio": quantities[1] / quantities[0] if all(quantities) else None,
-            "backtest": {"decided": when(r["b_ts"]), "submitted": when(r["b_sub"]), "executed": when(r["b_first"]), "run_created": when(r["b_run"])},
-            "live": {"decided": when(r["l_dts"]), "submitted": when(r["l_sub"]), "first_fill": when(r["l_first"]), "last_fill": when(r["l_last"])},
+            "backtest": {"decided": when(r["b_ts"]), "submitted": when(b_sub), "executed": when(r["b_first"]), "run_created": when(r["b_run"])},
+            "live": {"decided": when(r["l_dts"]), "submitted": when(l_sub), "first_fill": when(r["l_first"]), "last_fill": when(r["l_last"])},
             "parts": [f"{int(part['pk']):016x}" for part in parts],
         }  # fmt: skip
 
@@ -266,6 +268,10 @@ def _shown(c: Columns, i: int) -> dict[str, Any]:
         if f not in _HIDDEN and x not in ("", None):
             out[f] = x
     return out
+
+
+def _submits(record: dict[str, Any], book: str) -> bool:
+    return record["kind"] == "order" and record["book"] == book and record.get("status") == "submitted"
 
 
 def _rare(line: Line) -> dict[str, Any]:
