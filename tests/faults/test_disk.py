@@ -125,7 +125,7 @@ def test_case_13_a_full_disk_still_tells_a_stop_and_resumes_when_freed(tmp_path:
             assert box.proc.poll() is None, "a full disk must not become a kill loop"
             (box.data / "overrides/.HALT").rename(box.data / "overrides/HALT")
             box.until(lambda: box.override()["action"] == "EMERGENCY_STOP", 3, "the stop is told on a full disk")
-            assert box.metric("publish_failures_total") > 0
+            assert os.statvfs(point).f_bavail * 4096 < 2 << 20, "the disk was not full: nothing was shown"
             ballast.unlink()
             (box.data / "overrides/HALT").unlink()
             box.until(lambda: gate.read().trading_enabled and not box.spooled(), 25, f"it resumes: {box.get('/readyz')}")
