@@ -1,4 +1,4 @@
-"""A day of trades as native JSONL, from a seed: `python benchmarks/workload.py FOLDER [--trades 1000000] [--seed 1] [--ids/--no-ids]`.
+"""A day of trades as native JSONL, from a seed: `python benchmarks/workload.py FOLDER [--trades 1000000] [--seed 1] [--strategies 10]`.
 
 One decision each, one to three fills, 1 % missed, 0.5 % unexpected, ten strategies, twenty symbols; files of one book in order of time, each book
 ending with heartbeats. Prints the totals that an independent count gives.
@@ -16,9 +16,18 @@ def rfc(t: float) -> str:
 
 
 def generate(
-    folder: Path, trades: int, seed: int, *, end: float, files: int = 21, hours: float = 24.0, strategies: int = 10, symbols: int = 20
+    folder: Path,
+    trades: int,
+    seed: int,
+    *,
+    end: float,
+    files: int = 21,
+    hours: float = 24.0,
+    strategies: int = 10,
+    symbols: int = 20,
+    first: int = 0,
 ) -> dict[str, int]:
-    """Write the files; returns the totals."""
+    """Write the files; returns the totals. `first` is the number of the first trade's id."""
     rng = random.Random(seed)
     prices = [rng.uniform(10, 50_000) for _ in range(symbols)]
     names = [f"strategy-{k}" for k in range(strategies)]
@@ -37,7 +46,8 @@ def generate(
             side = "buy" if rng.random() < 0.5 else "sell"
             sign = 1 if side == "buy" else -1
             fate = rng.random()
-            tid = f"t-{i:07d}"
+            n0 = first + i
+            tid = f"t-{n0:07d}"
             if fate >= 0.005:
                 total["decisions"] += 1
                 b.append(
@@ -69,9 +79,9 @@ def generate(
                                 "kind": "fill",
                                 "strategy": s,
                                 "symbol": f"SYM{y:02d}/USD",
-                                "fill_id": f"f-{i:07d}-{j}",
+                                "fill_id": f"f-{n0:07d}-{j}",
                                 "trade_id": tid,
-                                "order_id": f"o-{i:07d}",
+                                "order_id": f"o-{n0:07d}",
                                 "side": side,
                                 "quantity": q / n,
                                 "price": round(p * (1 + sign * slip), 4),
@@ -107,10 +117,12 @@ def main() -> None:
     a.add_argument("--trades", type=int, default=1_000_000)
     a.add_argument("--seed", type=int, default=1)
     a.add_argument("--files", type=int, default=21)
-    a.add_argument("--end", default="")
+    a.add_argument("--end", default="", help="time of the last trade, else ten minutes ago")
+    a.add_argument("--hours", type=float, default=24.0)
+    a.add_argument("--strategies", type=int, default=10)
     o = a.parse_args()
     end = datetime.fromisoformat(o.end).timestamp() if o.end else (datetime.now(UTC) - timedelta(minutes=10)).timestamp()
-    print(json.dumps(generate(o.folder, o.trades, o.seed, end=end, files=o.files)))
+    print(json.dumps(generate(o.folder, o.trades, o.seed, end=end, files=o.files, hours=o.hours, strategies=o.strategies)))
 
 
 if __name__ == "__main__":
