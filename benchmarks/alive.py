@@ -12,6 +12,7 @@ import signal
 import threading
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from daemon import PATIENCE, Daemon, until
 from place import DAY, Place, iso, midnight
@@ -78,38 +79,40 @@ def halts(d: Daemon) -> list[float]:
 
 def one_run(place: Place) -> dict[str, float]:
     """A daemon, its backlog, its report."""
-    made = place.day()
-    config = place.data("alive", made)
+    config = place.data("alive", place.day())
     away = config.parent / "away"
     os.rename(config.parent / "data/spool", away)
-    d = Daemon(config.parent, TERMS)
-    d.start()
-    until(d.published.exists, "something is published")
-    seen = Seen()
-    quiet = time.perf_counter()
-    threads = [threading.Thread(target=_kept, args=(f, d, seen)) for f in (ask, look)]
-    for t in threads:
-        t.start()
-    try:
-        time.sleep(2)
-        began, cpu = time.perf_counter(), d.cpu()
-        for book in ("backtest", "live"):
-            for path in sorted((away / book).iterdir()):
-                os.rename(path, d.data / "spool" / book / path.name)
-        stops = halts(d)
-        drained, used = time.perf_counter(), d.cpu() - cpu
-        took, told = _report(d)
-        ended = time.perf_counter()
-    finally:
-        seen.over.set()
+    d, seen = Daemon(config.parent, TERMS), Seen()
+    with d.running():
+        until(d.published.exists, "something is published")
+        threads = [threading.Thread(target=_kept, args=(watch, d, seen)) for watch in (ask, look)]
         for t in threads:
-            t.join()
-        peak = d.peak()
-        d.stop()
+            t.start()
+        try:
+            found = _lived(d, away, seen)
+        finally:
+            seen.over.set()
+            for t in threads:
+                t.join()
     if seen.failed:
         raise seen.failed[0]
-    return _numbers(seen, (quiet, began, drained, told, ended)) | {
-        "drain": drained - began, "cpu": used, "halt": max(stops, default=float("nan")), "halts": len(stops), "report": took, "peak": peak,
+    return found
+
+
+def _lived(d: Daemon, away: Path, seen: Seen) -> dict[str, float]:
+    """Rest, the backlog, the report."""
+    quiet = time.perf_counter()
+    time.sleep(2)
+    began, cpu = time.perf_counter(), d.cpu()
+    for book in ("backtest", "live"):
+        for path in sorted((away / book).iterdir()):
+            os.rename(path, d.data / "spool" / book / path.name)
+    stops = halts(d)
+    drained, used = time.perf_counter(), d.cpu() - cpu
+    took, told = _report(d)
+    marks = (quiet, began, drained, told, time.perf_counter())
+    return _numbers(seen, marks) | {
+        "drain": drained - began, "cpu": used, "halt": max(stops, default=float("nan")), "halts": len(stops), "report": took, "peak": d.peak(),
     }  # fmt: skip
 
 

@@ -7,6 +7,8 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from processes import environment, parityd, resident
@@ -32,22 +34,39 @@ class Daemon:
     def configure(self, schedule: str) -> None:
         self.config.write_text(f'data_dir = "{self.data}"\n[http]\nport = {self.port}\n[schedule]\n{schedule}\n{self.more}')
 
-    def start(self) -> tuple[float, float]:
-        """(seconds, processor time) to READY=1."""
-        told = f"\0parityd-bench-{os.getpid()}-{self.port}"
+    @contextmanager
+    def running(self) -> Iterator[tuple[float, float]]:
+        """Started, and stopped whatever happens; gives (seconds, processor time) to READY=1."""
+        told = f"parityd-bench-{os.getpid()}-{self.port}"
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
-            notify.bind(told)
-            notify.settimeout(PATIENCE)
+            notify.bind("\0" + told)
+            notify.settimeout(1.0)
             began = time.monotonic()
             self.process = subprocess.Popen(
                 parityd("run", "--config", self.config),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                env=environment() | {"NOTIFY_SOCKET": "@" + told[1:]},
+                env=environment() | {"NOTIFY_SOCKET": "@" + told},
             )
-            while b"READY=1" not in notify.recv(4096):
-                pass
-            return time.monotonic() - began, self.cpu()
+            try:
+                self._await(notify, began)
+                yield time.monotonic() - began, self.cpu()
+            finally:
+                self.process.send_signal(signal.SIGTERM)
+                try:
+                    self.process.wait(PATIENCE)
+                except subprocess.TimeoutExpired:
+                    self.process.kill()
+                    self.process.wait()
+
+    def _await(self, notify: socket.socket, began: float) -> None:
+        """Until it says READY=1."""
+        while True:
+            with suppress(TimeoutError):
+                if b"READY=1" in notify.recv(4096):
+                    return
+            if self.process.poll() is not None or time.monotonic() - began > PATIENCE:
+                raise RuntimeError(f"parityd run --config {self.config}: not ready; exit {self.process.poll()}")
 
     def get(self, path: str, timeout: float = 30.0) -> bytes:
         asking = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
@@ -56,10 +75,6 @@ class Daemon:
             return asking.getresponse().read()
         finally:
             asking.close()
-
-    def stop(self) -> None:
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(60)
 
     def drop(self, book: str, records: list[dict[str, object]]) -> None:
         """A file into the spool, as an engine puts it there."""

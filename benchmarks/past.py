@@ -68,10 +68,9 @@ def start(place: Place) -> list[Row]:
     for one in range(o.runs + 1):
         place.say(f"start, run {one} of {o.runs}")
         for name, d in daemons.items():
-            ready, cpu = d.start()
-            if one:  # the first start of a store is not like the others
-                got[name].append((ready, cpu, d.peak()))
-            d.stop()
+            with d.running() as (ready, cpu):
+                if one:  # the first start of a store is not like the others
+                    got[name].append((ready, cpu, d.peak()))
     first = got["an empty store"]
     rows = []
     for name, found in got.items():

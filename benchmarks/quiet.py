@@ -69,16 +69,16 @@ def _pairs(place: Place, n: int) -> tuple[list[float], list[float]]:
     d = Daemon(root)
     mine, bare = [], []
     try:
-        d.start()
-        until(target.exists, "the bare loop watches")
-        now = datetime.now(UTC) - timedelta(minutes=30)
-        for i in range(n):
-            decided(d, i, now + timedelta(seconds=i))
-            fill = _fill(i, now + timedelta(seconds=i))
-            mine.append(replaced(d.published, lambda fill=fill: d.drop("live", [fill])))
-            time.sleep(0.01)
-            bare.append(replaced(target, lambda i=i, fill=fill: _put(inbox, i, str(fill).encode())))
-        d.stop()
+        with d.running():
+            until(target.exists, "the bare loop watches")
+            until(d.published.exists, "something is published")
+            now = datetime.now(UTC) - timedelta(minutes=30)
+            for i in range(n):
+                decided(d, i, now + timedelta(seconds=i))
+                fill = _fill(i, now + timedelta(seconds=i))
+                mine.append(replaced(d.published, lambda fill=fill: d.drop("live", [fill])))
+                time.sleep(0.01)
+                bare.append(replaced(target, lambda i=i, fill=fill: _put(inbox, i, str(fill).encode())))
     finally:
         beside.terminate()
         beside.wait(10)
@@ -109,15 +109,14 @@ def idle(place: Place) -> list[Row]:
     o = place.options
     shares, held = [], []
     d = Daemon(place.fresh("idle"))
-    d.start()
-    time.sleep(3)
-    for one in range(o.runs):
-        place.say(f"idle, run {one + 1} of {o.runs}")
-        before, began = d.cpu(), time.perf_counter()
-        time.sleep(o.idle)
-        shares.append((d.cpu() - before) / (time.perf_counter() - began) * 100)
-        held.append(d.resident())
-    d.stop()
+    with d.running():
+        time.sleep(3)
+        for one in range(o.runs):
+            place.say(f"idle, run {one + 1} of {o.runs}")
+            before, began = d.cpu(), time.perf_counter()
+            time.sleep(o.idle)
+            shares.append((d.cpu() - before) / (time.perf_counter() - began) * 100)
+            held.append(d.resident())
     return [
         Row(
             what=f"idle for {o.idle:g} s: share of a core",
