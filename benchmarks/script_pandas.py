@@ -12,7 +12,7 @@ import pandas as pd
 
 
 def book(folder: Path, kind: str) -> pd.DataFrame:
-    frames = [pd.read_json(path, lines=True, convert_dates=False) for path in sorted(folder.glob("*.jsonl"))]
+    frames = [pd.read_json(path, lines=True) for path in sorted(folder.glob("*.jsonl"))]
     every = pd.concat(frames, ignore_index=True)
     return every[every["kind"] == kind]
 
