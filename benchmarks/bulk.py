@@ -4,6 +4,7 @@ Each round runs every competitor once, one after the other, on the same files; a
 """
 
 import json
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -25,24 +26,26 @@ def backlog(place: Place) -> list[Row]:
     for one in range(runs):
         place.say(f"backlog, run {one + 1} of {runs}")
         target = place.fresh("targets")
-        keep(got, "floor", run(script("floor.py", made, target / "floor.sqlite")))
+        keep = partial(_keep, place, got)
+        keep("floor", run(script("floor.py", made, target / "floor.sqlite")))
         kept["floor"].append((target / "floor.sqlite").stat().st_size / place.options.trades)
         config = place.data("drained", made)
-        keep(got, "check", run(parityd("check", "--json", "--config", config), CHECKED))
+        keep("check", run(parityd("check", "--json", "--config", config), CHECKED))
         place.made["drained"] = config
         kept["store"].append(store_bytes(config) / place.options.trades)
-        keep(got, "helped", run(parityd("check", "--json", "--config", place.data("helped", made, HELPED)), CHECKED))
-        keep(got, "decode", run(script("decode.py", made)))
+        keep("helped", run(parityd("check", "--json", "--config", place.data("helped", made, HELPED)), CHECKED))
+        keep("decode", run(script("decode.py", made)))
         for name in present:
-            keep(got, name, run(script(f"script_{name}.py", made, target / f"{name}.sqlite")))
+            keep(name, run(script(f"script_{name}.py", made, target / f"{name}.sqlite")))
             agree(name, got[name][-1], place)
         for path in (target, place.folder / "helped"):
             place.fresh(path.name)
     return [*_table(got, place.options.trades), *_scripts(got, present), _store(kept)]
 
 
-def keep(got: dict[str, list[Spent]], name: str, spent: Spent) -> None:
+def _keep(place: Place, got: dict[str, list[Spent]], name: str, spent: Spent) -> None:
     got.setdefault(name, []).append(spent)
+    place.say(f"  {name}: {spent.wall:.2f} s, processor {spent.cpu:.2f} s, {spent.peak:.0f} MB")
 
 
 def agree(name: str, spent: Spent, place: Place) -> None:

@@ -1,6 +1,7 @@
 """What is claimed about speed, measured here and now: `python benchmarks/table.py`, which is `make bench`. README.md beside it says what each row means.
 
-One table on standard output; what is being done meanwhile goes to standard error. Nothing here is a test, and nothing here fails for being slow.
+One table on standard output; what is being done meanwhile goes to standard error. Nothing here is a test, and nothing here fails for being
+slow: exit 1 says that something could not be measured at all.
 """
 
 import argparse
@@ -105,6 +106,21 @@ def load() -> str:
     return " ".join(f"{x:.1f}" for x in os.getloadavg())
 
 
+def measured(place: Place) -> list[Row]:
+    """Every row asked for; those that were done where somebody presses Ctrl-C, and a group that fails is a row that says so."""
+    rows: list[Row] = []
+    for name, group in GROUPS.items():
+        if name in place.options.only:
+            try:
+                rows += group(place)
+            except KeyboardInterrupt:
+                return [*rows, Row(what=name, skipped="interrupted")]
+            except (RuntimeError, OSError) as e:
+                place.say(f"{name}: {e}")
+                rows.append(Row(what=name, skipped=f"failed: {str(e).splitlines()[0]}"))
+    return rows
+
+
 def main(given: Sequence[str]) -> None:
     o = options(given)
     o.folder.mkdir(parents=True, exist_ok=True)
@@ -112,7 +128,7 @@ def main(given: Sequence[str]) -> None:
     with tempfile.TemporaryDirectory(dir=o.folder, prefix="run-") as folder:
         place = Place(o, Path(folder))
         heading = machine(place.folder)
-        rows = [row for name in GROUPS if name in o.only for row in GROUPS[name](place)]
+        rows = measured(place)
     print(
         f"{heading}  \n{time.strftime('%Y-%m-%d %H:%M', time.gmtime(began))} UTC, {(time.time() - began) / 60:.0f} min; load (1, 5, 15 min) "
     )
@@ -122,6 +138,7 @@ def main(given: Sequence[str]) -> None:
     print(HEAD)
     for row in rows:
         print(row.line())
+    sys.exit(any(row.skipped.startswith("failed") for row in rows))
 
 
 if __name__ == "__main__":
