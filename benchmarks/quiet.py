@@ -137,12 +137,12 @@ def reads(place: Place) -> list[Row]:
         gate.publish(folder, 1)
         reading = Gate(folder, "s7")
         time.sleep(0.05)
-        for _ in range(o.runs):
-            gate.publish(folder, 1)
+        for one in range(o.runs):
+            gate.publish(folder, one + 2)
             time.sleep(0.05)
             took.append(gate.unchanged_us(reading, max(5, o.reads // 10)))
             bare.append(_stat_us(Path(folder) / "trading_override.json", max(5, o.reads // 10)))
-        gate.publish(folder, 2)
+        gate.publish(folder, o.runs + 2)
         time.sleep(0.05)
         kept = gate.kept_bytes(reading, o.reads)
     return [

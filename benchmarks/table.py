@@ -11,6 +11,7 @@ import sqlite3
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -115,9 +116,9 @@ def measured(place: Place) -> list[Row]:
                 rows += group(place)
             except KeyboardInterrupt:
                 return [*rows, Row(what=name, skipped="interrupted")]
-            except (RuntimeError, OSError) as e:
-                place.say(f"{name}: {e}")
-                rows.append(Row(what=name, skipped=f"failed: {str(e).splitlines()[0]}"))
+            except Exception as e:
+                place.say("".join(traceback.format_exception(e)))
+                rows.append(Row(what=name, skipped=f"failed: {(str(e) or type(e).__name__).splitlines()[0]}"))
     return rows
 
 
