@@ -64,18 +64,24 @@ class Columns:
     _of: "Sequence[Self]" = field(default=(), repr=False, compare=False)  # the columns that this was made of
     _where: I64 | slice | None = field(default=None, repr=False, compare=False)  # ... and which rows of the first, None: all of all
 
+    _said: dict[str, list[str]] = field(default_factory=dict, repr=False, compare=False)  # names that were asked for
+
     def __len__(self) -> int:
         return len(self.line)
 
     @property
     def strategy(self) -> list[str]:
         """Each record's strategy."""
-        return owners.strategies(self.owner)
+        if "strategy" not in self._said:
+            self._said["strategy"] = owners.strategies(self.owner)
+        return self._said["strategy"]
 
     @property
     def symbol(self) -> list[str]:
         """Each record's symbol, as it was written."""
-        return owners.symbols(self.owner)
+        if "symbol" not in self._said:
+            self._said["symbol"] = owners.symbols(self.owner)
+        return self._said["symbol"]
 
     def __getattr__(self, name: str) -> Any:
         """A column that was not asked for before."""
@@ -94,7 +100,7 @@ class Columns:
     @classmethod
     def _late(cls, of: "Sequence[Self]", where: I64 | slice | None) -> Self:
         made = cls.__new__(cls)
-        for name, value in (("_of", of), ("_where", where)):
+        for name, value in (("_of", of), ("_where", where), ("_said", {})):
             setattr(made, name, value)
         return made
 

@@ -63,11 +63,11 @@ def live_fills(c: FillColumns, instruments: Instruments, fee_price: FeePrice) ->
     e = fill_executions(LIVE, c, instruments, fee_price)
     p = e.postings
     order = np.lexsort((c.key, c.ts))
-    spots = order.tolist()
+    spots, symbols = order.tolist(), c.symbol
     sym = np.array([x.sym for x in e.pairs], np.int64)[e.fill_pair]
     return LiveFills(
         ts=c.ts[order], sym=sym[order], quantity=p.quantity[order], price=p.price[order], fee=p.fee[order], name=e.fill_name[order],
-        liquidity=c.liquidity[order], agent=[c.agent[i] for i in spots], order=[(c.symbol[i], c.order_id[i]) for i in spots],
+        liquidity=c.liquidity[order], agent=[c.agent[i] for i in spots], order=[(symbols[i], c.order_id[i]) for i in spots],
         trade_id=[c.trade_id[i] for i in spots],
     )  # fmt: skip
 

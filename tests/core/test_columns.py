@@ -199,3 +199,12 @@ def test_absent_is_known_by_its_bits():
     assert is_absent(float(np.array([NAN])[0]))
     assert not is_absent(math.nan)
     assert not is_absent(0.0)
+
+
+def test_names_are_made_once_and_what_is_taken_has_its_own():
+    made, _ = fill_columns("live", [a_fill(fill_id="f1"), a_fill(fill_id="f2", symbol="ETH/USD")], np.array([1, 2]), BOUNDS)
+    assert made is not None
+    assert made.symbol is made.symbol
+    assert made.strategy is made.strategy
+    assert made.take(np.array([1])).symbol == ["ETH/USD"]
+    assert made.symbol == ["BTC/USD", "ETH/USD"]
