@@ -176,9 +176,9 @@ def disabled(box: Box) -> None:
 
 
 def followed(box: Box, *, shadow: bool) -> list[Record]:
-    """Sixteen good trades from now on, and three checks."""
+    """Sixteen good trades from now on, over before the three checks are (what comes later than a reset counts again)."""
     now = datetime.now(UTC)
-    decided, filled = trades("s", [1.0, -1.0] * 8, start=now, step=timedelta(seconds=1), first=5000)
+    decided, filled = trades("s", [1.0, -1.0] * 8, start=now, step=timedelta(milliseconds=50), first=5000)
     box.drop("backtest", *decided, heartbeat("s", now + timedelta(seconds=60)))
     box.drop("live", *({**f, **({"shadow": True} if shadow else {})} for f in filled), heartbeat("s", now + timedelta(seconds=60)))
     return [box.check()["strategies"]["s"] for _ in range(3)]
