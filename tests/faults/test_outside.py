@@ -144,8 +144,7 @@ def test_case_38_an_unmounted_data_dir_permits_nothing(tmp_path: Path) -> None:
     with box.running():
         assert not box.override()["trading_enabled"]
         with mounted(point, "-t", "tmpfs", "tmpfs"):
-            time.sleep(2.5)
-            assert "another file system" in json.dumps(json.loads(box.get("/api/v1/status")[1])["degraded"])
+            box.until(lambda: "another file system" in json.dumps(json.loads(box.get("/api/v1/status")[1])["degraded"]), 20)
     end_all()
 
 
