@@ -1,6 +1,8 @@
 """Pairs of other engines, through the command line, against the reference: its records are made of the raw files here, by no code of parityd."""
 
+import ast
 import contextlib
+import csv
 import gzip
 import io
 import json
@@ -8,6 +10,7 @@ import math
 import os
 import re
 import shutil
+import sqlite3
 import zipfile
 from datetime import UTC, date, datetime
 from fractions import Fraction
@@ -98,6 +101,21 @@ def fix(path: Path, strategy: str) -> list[dict]:
     return rows
 
 
+def hummingbot(folder: Path) -> list[dict]:
+    """The fills of its CSV, and the submissions of its database."""
+    (trades,), (database,) = folder.glob("trades_*.csv"), folder.glob("*.sqlite")
+    rows: list[dict] = []
+    for r in csv.DictReader(io.StringIO(trades.read_text())):
+        (fee,) = ast.literal_eval(r["trade_fee"])["flat_fees"]
+        rows.append({"kind": "fill", "strategy": r["strategy"], "symbol": r["symbol"], "fill_id": r["exchange_trade_id"], "order_id": r["order_id"], "side": r["trade_type"].lower(),
+                     "quantity": r["amount"], "price": r["price"], "ts": at(int(r["timestamp"])), "venue": r["market"], "currency": r["quote_asset"],
+                     "fee": fee["amount"], "fee_currency": fee["token"]})  # fmt: skip
+    with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro&immutable=1", uri=True)) as db:
+        for key, symbol, began, strategy in db.execute('SELECT id, symbol, creation_timestamp, strategy FROM "Order"'):
+            rows.append({"kind": "order", "strategy": strategy, "symbol": symbol, "order_id": key, "status": "submitted", "ts": at(began)})
+    return rows
+
+
 @pytest.fixture
 def reports(tmp_path):
     """Both books through the command line: (day -> report, what was refused)."""
@@ -169,3 +187,24 @@ def test_a_fix_log_agrees_with_the_backtest_that_it_replays(reports):
     want = window(judged, strategy, day)
     assert want.trades["matched"] > 100
     agree(found[day]["strategies"][strategy], want, day)
+
+
+HUMMINGBOT = {
+    "btcusdt_perp": ("quotemom_BTCUSDT-PERP_0_10000", date(2023, 12, 1)),
+    "btcusd_perp": ("ema_btcperp_2022-01-01", date(2022, 1, 1)),
+}
+
+
+@pytest.mark.parametrize("case", HUMMINGBOT)
+def test_a_database_of_hummingbot_agrees_with_the_backtest_that_it_replays(reports, tmp_path, case):
+    pair, day = HUMMINGBOT[case]
+    live = hummingbot(DATA / "hummingbot" / case)
+    (database,) = (DATA / "hummingbot" / case).glob("*.sqlite")
+    place = {"strategy": live[0]["strategy"], "symbol": live[0]["symbol"]}
+    records = [{**fill(r), **place} for r in fills_report(DATA / "nautilus" / pair / "backtest")]
+    (book := tmp_path / "backtest.jsonl").write_text("".join(json.dumps(r, default=str) + "\n" for r in records))
+    found, rejected = reports({"backtest": [book], "live": [database]}, [day], "")
+    assert rejected == []
+    want = window(judge(records, live, Settings(), at=AT), place["strategy"], day)
+    assert want.trades["matched"] > 50
+    agree(found[day]["strategies"][place["strategy"]], want, day)
