@@ -24,6 +24,8 @@ from parityd.core.window import DAY_NS, Settling, Window, evidence_window, momen
 
 HOUR_NS = 3600 * 1_000_000_000
 WEEK = 7
+SPLITS = (1.5, *range(2, 51))  # new shares for one, as they are usual
+NEAR = 0.02
 
 
 class Judged(msgspec.Struct):
@@ -167,8 +169,19 @@ def _suspect(s: Strategy, window: Window | None) -> tuple[float | None, str]:
             places = np.flatnonzero(mask)
             if len(places):
                 place = int(places[np.abs(r["d"][places]).argmax()])
-                return float(r["d"][place]), shelf.text_of(place) or f"{int(r['pk'][place]):016x}"
+                name = shelf.text_of(place) or f"{int(r['pk'][place]):016x}"
+                return float(r["d"][place]), name + one_sided_split(float(r["d"][place]) * int(r["side"][place]))
     return None, ""
+
+
+def one_sided_split(apart_bps: float) -> str:
+    """What a price of live, this far above the backtest's, looks like where one is a simple multiple of the other; "" where it is none."""
+    ratio = 1 + apart_bps / 1e4
+    times = ratio if ratio >= 1 else 1 / ratio if ratio > 0 else 0.0
+    factor = next((f for f in SPLITS if abs(times / f - 1) < NEAR), None)
+    if factor is None:
+        return ""
+    return f": {'live' if ratio >= 1 else 'the backtest'} has {factor:g} times the price of the other book, as where only one is adjusted for a split"
 
 
 def runaway(s: Strategy, now: int) -> tuple[int | None, int, int, float]:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from parityd.core.evidence import DriftAlarm, Evidence, Finding, LargeTrade
 from parityd.core.findings import assess, grade, parity_findings
 from parityd.core.findings_bars import fisher_upper, wilson
+from parityd.core.judging import one_sided_split
 from parityd.core.ladder_table import LEVEL_RANK
 from parityd.core.parameters import StrategyTerms, Thresholds
 
@@ -155,6 +156,23 @@ def test_the_largest_trade_that_lost_enough_counts_not_the_largest_of_all():
     one = found(StrategyTerms(capital=1000.0), large_trades=trades)["max_trade_diff"]
     assert (one.level, one.value) == ("CRITICAL", 700.0)
     assert "x7" in one.detail
+
+
+@pytest.mark.parametrize(
+    ("apart_bps", "said"),
+    [
+        (30_000.0, "live has 4 times"),
+        (-7_500.0, "the backtest has 4 times"),
+        (5_010.0, "live has 1.5 times"),
+        (3_500.0, ""),
+        (-10_000.0, ""),
+        (8_000.0, ""),
+    ],
+)
+def test_prices_adjusted_for_a_split_on_one_side_are_named(apart_bps, said):
+    found_ = one_sided_split(apart_bps)
+    assert said in found_
+    assert bool(said) == bool(found_)
 
 
 def test_suspect_data_is_critical_and_named():
