@@ -81,10 +81,6 @@ class Known:
             order = np.argsort(keys)
             self._runs.push(keys[order], contents[order].view(np.int64))
 
-    def remove(self, key: int) -> None:
-        """Not supported by sorted runs: a record once taken stays known."""
-        raise NotImplementedError(f"{key:x} stays known")
-
 
 class Places:
     """Execution name -> number of its shelf."""

@@ -154,10 +154,6 @@ class Marks:
         price, when = fill if fill[1] != NO_TS and (mark[1] == NO_TS or fill[1] - mark[1] > FILL_LEAD_NS) else mark
         return (price, when) if when == NO_TS else (price / self.splits.factor(symbol, when, t), when)
 
-    def mark_only(self, symbol: int, t: int) -> tuple[float, int]:
-        """The newest mark (no traded price) at or before t."""
-        return self.marks[symbol].at(t) if symbol in self.marks else (float("nan"), NO_TS)
-
     def marks_only(self, symbol: int) -> tuple[I64, F64]:
         """All marks of a symbol (times, prices), oldest first. What is given is never changed afterwards."""
         series = self.marks.get(symbol)

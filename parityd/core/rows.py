@@ -177,12 +177,6 @@ class Shelf:
         """The trade id of a row; of a pair by time whose books gave two, the backtest's."""
         return self._text(place).partition(TWO_IDS)[0]
 
-    def texts_of(self, place: int) -> tuple[str, str]:
-        """(the backtest's, the live book's) trade id."""
-        text = self._text(place)
-        first, sep, second = text.partition(TWO_IDS)
-        return (first, second) if sep else (text, text)
-
     def _text(self, place: int) -> str:
         at, size = int(self.view["tid_at"][place]), int(self.view["tid_len"][place])
         return bytes(self.text[at : at + size]).decode("utf-8", "surrogatepass")

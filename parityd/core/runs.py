@@ -5,7 +5,7 @@
 3. What a row still holds of superseded records is taken off; where only a part of it is superseded the trade is made anew.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,10 +100,3 @@ def _inside(rows: Rows, run: RunSpan) -> tuple[Mask, Mask]:
 def base_name(row: np.void) -> int:
     """The name under which the records of a backtest side are found: of several executions of one id, the first one's."""
     return name_of_side(int(row["b_trade"]), int(row["side"])) if row["b_trade"] else int(row["bkey"])
-
-
-def each_strategy(strategy: Sequence[str]) -> Iterator[tuple[str, Mask | None]]:
-    """(name, which records are its own; None = all)."""
-    names = dict.fromkeys(strategy)
-    for name in names:
-        yield name, None if len(names) == 1 else np.fromiter((x == name for x in strategy), np.bool_, len(strategy))
