@@ -157,8 +157,6 @@ class Verdicts:
                     self._take(name, on_reset(self.ladder(name), now))
             if command.acknowledge == "BROKEN_STORE" and scope == ALL:
                 self.standing.broken_store = False
-            if scope == ALL:
-                self.standing.first_start = ""
         elif command.command == "init":
             self.standing.first_start = ""
         elif command.command == "force_enable":

@@ -9,10 +9,12 @@
 5. Where the folder is no longer ours (`owned`), nothing is written at all: another may publish there.
 6. It decides nothing: entries come from `compose`, a function of state. A failing disk is counted and tried again, each time with a new file;
    on a full one a stop may use the reserve.
+7. A folder or a file that somebody removed is made anew within a second, where telling it again is earned: to an engine a missing file is a stop.
 """
 
 import errno
 import json
+import os
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -22,11 +24,11 @@ from typing import Any
 from parityd.core.in_force import InForce, most_severe
 from parityd.core.ladder_table import EFFECTS, SEVERITY
 from parityd.core.publication import Entries, Head, action_document, no_better_than, override_document, rises, same
-from parityd.edges.files import replace_durably
+from parityd.edges.files import exists, replace_durably, sync_folder
 from parityd.edges.published import Published, read_published, read_sequences
 from parityd.edges.reserve import Reserve
 
-MODE = 0o644
+MODE, FOLDER_MODE = 0o644, 0o755
 STEP_NS = 2_000_000_000  # the two clocks may differ by this between renewals
 LOOK_NS = 1_000_000_000
 RESERVE_NS = 30_000_000_000
@@ -77,12 +79,11 @@ class Publisher:
         self.stepped = threading.Event()  # clocks disagree: a re-evaluation is needed
         self.told: list[Callable[[Entries | None, Entries, Head], None]] = []
         self.refused: list[Callable[[OSError], None]] = []
+        self.remade: list[Callable[[], None]] = []  # told when the folder had to be made anew
         self._content: Content | None = None
         self._allowed: Entries | None = None  # booked, and perhaps not told yet; None = no less than what was told last
         self._lock = threading.RLock()
-        self._due = threading.Condition()
-        self._stop = False
-        self._now_due = False
+        self._ended = threading.Event()
         self._beyond = False  # the next issue is another decision, whatever it says
         self._outrun = False
         self._thread: threading.Thread | None = None
@@ -182,7 +183,7 @@ class Publisher:
             self._last = (wall, boot)
         self.action = action_document(head, entries, self._content.strategies)
         try:
-            replace_durably(self.folder / "parity_action.json", encoded(self.action), MODE)
+            self._replace("parity_action.json", encoded(self.action), stop=False)
         except OSError as e:
             self._failed(e)
         for tell in self.told:
@@ -190,12 +191,24 @@ class Publisher:
         return True
 
     def _replace(self, name: str, data: bytes, *, stop: bool) -> None:
+        path = self.folder / name
         try:
-            replace_durably(self.folder / name, data, MODE)
+            replace_durably(path, data, MODE)
+        except FileNotFoundError:
+            self._remake()
+            replace_durably(path, data, MODE)
         except OSError as e:
             if not (stop and e.errno in (errno.ENOSPC, errno.EDQUOT) and self._reserve.free()):
                 raise
-            replace_durably(self.folder / name, data, MODE)
+            replace_durably(path, data, MODE)
+
+    def _remake(self) -> None:
+        """The folder that somebody removed. What it lies in is `owned`, and never made here."""
+        os.mkdir(self.folder, FOLDER_MODE)
+        os.chmod(self.folder, FOLDER_MODE)
+        sync_folder(self.folder.parent)
+        for tell in self.remade:
+            tell()
 
     def _failed(self, error: OSError) -> None:
         self.failures += 1
@@ -211,9 +224,7 @@ class Publisher:
         self._thread.start()
 
     def stop(self) -> None:
-        with self._due:
-            self._stop = True
-            self._due.notify_all()
+        self._ended.set()
         if self._thread is not None:
             self._thread.join(5)
 
@@ -221,29 +232,13 @@ class Publisher:
     def alive(self) -> bool:
         return self._thread is not None and self._thread.is_alive()
 
-    def wake(self) -> None:
-        """Renew at once where it is earned: what withheld it may have ended."""
-        with self._due:
-            self._now_due = True
-            self._due.notify_all()
-
     def _run(self) -> None:
         due = looked = kept = self.boottime()
-        while True:
-            with self._due:
-                if not (self._stop or self._now_due):
-                    self._due.wait(min(0.25, self.terms.interval / 4))
-                if self._stop:
-                    return
-                woken, self._now_due = self._now_due, False
+        while not self._ended.wait(min(0.25, self.terms.interval / 4)):
             self.moving_ns = self.boottime()
-            if self.moving_ns >= due or woken:
+            if self.moving_ns >= due:
                 self.renew()
-                due = (
-                    max(due + round(self.terms.interval * 1e9), self.moving_ns)
-                    if not woken
-                    else self.moving_ns + round(self.terms.interval * 1e9)
-                )
+                due = max(due + round(self.terms.interval * 1e9), self.moving_ns)
             elif self.moving_ns - looked >= LOOK_NS:
                 looked = self.moving_ns
                 self.look()
@@ -261,8 +256,10 @@ class Publisher:
             return self._issue(fresh, rises_only=False) and not self.reasons
 
     def look(self) -> None:
-        """Write what has become more severe since the last issue, whoever forgot to ask for it or failed."""
+        """Write what has become more severe since the last issue, whoever forgot to ask for it or failed; and all of it where it is gone."""
         with self._lock:
+            if self.entries is not None and not exists(self.folder / "trading_override.json"):
+                self.renew()
             if self._content is not None and rises(fresh := self._content.compose(), self._standing(self._left())):
                 self._issue(fresh, rises_only=True)
 

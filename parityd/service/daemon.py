@@ -103,6 +103,7 @@ class Daemon:
         self.brain.facts_of = self.facts
         app.publisher.told.append(lambda _before, _entries, head: self.metrics.published(head.issued_ns))
         app.publisher.refused.append(self._not_published)
+        app.publisher.remade.append(self._remade)
         self.newest_ns = app.publisher.published_ns  # of the publication found at start
 
     # --- what the core is told, and what a renewal must earn --------------------------------------------------------
@@ -137,6 +138,11 @@ class Daemon:
         """The publisher's thread: counted at once, told by its log."""
         self.metrics.publish_failed()
         self.log.error("override.failed", error=error.strerror or str(error), failures=self.app.publisher.failures)
+
+    def _remade(self) -> None:
+        """The publisher's thread: whoever removed the folder may not know what engines do meanwhile. Told until a check has seen it."""
+        self.outer["actions"] = "system_actions was removed: it was made anew, until then every engine was stopped"
+        self.log.error("override.folder_remade", folder=str(self.app.publisher.folder))
 
     async def do(self, job: Callable[[], Any]) -> Any:
         """Put a job into the inbox and wait for its result."""
@@ -353,7 +359,10 @@ class Daemon:
     def _check(self) -> TurnDone:
         for done in self.operators.settle():
             self._log_changes(done)
+        seen = self.outer.get("actions")
         done = self.brain.check()
+        if seen:
+            self.outer.pop("actions", None)
         self._write_reports()
         return done
 
@@ -653,7 +662,6 @@ class Daemon:
             self.log.error("service.stopped", error="the folder is no longer ours: nothing more is written into it")
             return
         if self.settings.publish.on_stop == "disable":
-            self.brain.v.standing.first_start = ""
             self.app.publisher.publish(then=self.brain.stopped_entries)
         await self.notices.end()
         try:

@@ -69,6 +69,24 @@ def test_in_a_folder_that_is_somebody_elses_nothing_is_written(publisher):
     assert said(publisher)["action"] == "EMERGENCY_STOP"
 
 
+def test_a_folder_that_is_gone_is_made_anew_and_what_it_lies_in_is_not(publisher, tmp_path):
+    told = []
+    publisher.remade.append(lambda: told.append(1))
+    publisher.folder = tmp_path / "above" / "system_actions"
+    assert not publisher.renew()
+    assert not publisher.folder.parent.exists()
+    publisher.folder.parent.mkdir()
+    assert publisher.renew()
+    assert (publisher.folder.stat().st_mode & 0o7777, told) == (0o755, [1])
+    (publisher.folder / "trading_override.json").unlink()
+    publisher.withheld = lambda: ["the spool has not been scanned for 30 s"]
+    publisher.look()
+    assert not list(publisher.folder.glob("trading_override.json")), "a permission that is not earned is not told again"
+    publisher.withheld = list
+    publisher.look()
+    assert said(publisher)["trading_enabled"]
+
+
 @pytest.mark.parametrize("left_ms", [1, 150, 199, 201, 5_000])
 def test_a_rise_for_one_prolongs_no_permission_of_another_however_late_it_comes(publisher, left_ms):
     """Renewals are withheld: what a stop for one strategy tells of the others ends when it would have ended without it."""

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from faults.box import FAST, Box, end_all, mounted, need, need_root, power_cut
+from faults.box import FAST, Box, end_all, mounted, need, need_root, power_cut, strace
 from faults.model import Model, chunks, over, trades
 
 
@@ -153,10 +153,8 @@ def test_case_13_a_file_that_cannot_leave_the_spool_is_counted_once_and_leaves_w
 def refused_at(box: Box, call: str, error: str, n: int) -> tuple[int, bool]:
     """One `check` whose n-th call fails: (exit status, whether there was an n-th call)."""
     trace = box.root / "trace"
-    done = subprocess.run(
-        ["strace", "-f", "--seccomp-bpf", "-qq", "-o", str(trace), "-e", f"trace={call}", "-e", f"inject={call}:error={error}:when={n}", *box.command("check", "--json")],
-        capture_output=True, text=True, timeout=120, env=box.env, check=False,
-    )  # fmt: skip
+    command = [*strace(call, f"error={error}:when={n}", log=trace), *box.command("check", "--json")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=box.env, check=False)
     assert "Traceback" not in done.stderr, f"{call} {n}: {done.stderr[-1500:]}"
     return done.returncode, "INJECTED" in trace.read_text(errors="replace")
 
@@ -186,33 +184,17 @@ def nth_call_refused(tmp_path: Path, call: str, error: str, n: int) -> bool:
 
 @pytest.mark.parametrize(("call", "error", "n"), [("fsync", "EIO", 4), ("pwrite64", "ENOSPC", 12)])
 def test_case_14_the_nth_call_refused_loses_nothing(tmp_path: Path, call: str, error: str, n: int) -> None:
-    need("strace")
     nth_call_refused(tmp_path, call, error, n)
 
 
 def test_case_14_a_store_whose_disk_fails_ends_the_process_and_the_next_one_finds_out_what_it_holds(box: Box, model: Model) -> None:
-    need("strace")
     decisions, fills = trades(40)
     with box.running():
         box.drop("backtest", [*model.take(decisions), over()])
         box.until(lambda: not box.spooled(), 10)
         box.kill()
     log = box.data / "parityd.sqlite-wal"
-    with box.running(
-        "strace",
-        "-f",
-        "--seccomp-bpf",
-        "-qq",
-        "-o",
-        "/dev/null",
-        "-P",
-        str(log),
-        "-e",
-        "trace=pwrite64",
-        "-e",
-        "inject=pwrite64:error=EIO:when=6+",
-        ready=False,
-    ):
+    with box.running(*strace("pwrite64", "error=EIO:when=6+", path=log), ready=False):
         for part in chunks(model.take(fills), 10):
             box.drop("live", part)
         box.drop("live", [over()])

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from faults.box import FAST, Box, need
+from faults.box import FAST, Box, strace
 from faults.model import Model, chunks, over, trades
 
 
@@ -53,16 +53,13 @@ STEPS = {"fsync": "fsync", "write": "pwrite64", "rename": "/^rename", "unlink": 
 
 def killed_at(box: Box, model: Model, call: str, n: int) -> bool:
     """One `check` killed at its n-th call; False where it made fewer."""
-    done = subprocess.run(
-        ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}", "-e", f"inject={call}:signal=SIGKILL:when={n}", *box.command("check", "--json")],
-        capture_output=True, text=True, timeout=120, env=box.env, check=False,
-    )  # fmt: skip
+    command = [*strace(call, f"signal=SIGKILL:when={n}"), *box.command("check", "--json")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=box.env, check=False)
     return done.returncode not in (0, 1, 2)
 
 
 @pytest.mark.parametrize(("call", "n"), [("fsync", 3), ("/^rename", 4)])
 def test_case_02_sigkill_at_a_step_is_repeated_and_counts_once(box: Box, model: Model, call: str, n: int) -> None:
-    need("strace")
     decisions, fills = trades(40)
     bad = {**fills[0], "fill_id": "bad", "quantity": "-1"}
     box.drop("backtest", [*model.take(decisions), over()])

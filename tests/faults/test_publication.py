@@ -2,6 +2,7 @@
 
 import json
 import os
+import stat
 import subprocess
 import tempfile
 import threading
@@ -9,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from faults.box import Box, need
+from faults.box import Box, strace
 from faults.model import Model, chunks, over, trades
 
 from parityd.core.commands import Moment
@@ -115,6 +116,28 @@ def test_case_31_whatever_happens_to_the_file_the_gate_says_safe(box: Box) -> No
         assert not gate.read().trading_enabled, name
 
 
+def test_case_31_a_folder_or_file_that_is_removed_is_made_anew_at_once_and_told(tmp_path: Path) -> None:
+    box = Box(tmp_path, "")
+    with box.running():
+        gate, before = box.gate(), box.override()
+        (box.actions / "trading_override.json").unlink()
+        assert not gate.read().trading_enabled
+        box.until(lambda: gate.read().fresh, 4, "long before the next renewal")
+        assert box.override()["sequence"] > before["sequence"]
+        box.actions.rename(tmp_path / "away")
+        assert not gate.read().trading_enabled
+        box.until(lambda: gate.read().fresh, 4)
+        assert stat.S_IMODE(box.actions.stat().st_mode) == 0o755
+        box.until(lambda: "system_actions was removed" in json.dumps(json.loads(box.get("/api/v1/status")[1])["degraded"]), 5)
+        assert "override.folder_remade" in box.log()
+        (box.data / "overrides/HALT").touch()
+        box.until(lambda: box.override()["action"] == "EMERGENCY_STOP", 2)
+        box.actions.rename(tmp_path / "away2")
+        box.until(lambda: gate.read().fresh and gate.read().action == "EMERGENCY_STOP", 4)
+        box.stop()
+    assert gate.read().action == "EMERGENCY_STOP"
+
+
 @pytest.mark.torture
 def test_case_31_a_frozen_file_lapses(box: Box) -> None:
     with box.running():
@@ -180,13 +203,10 @@ def test_control_a_start_that_does_not_wait_renews_before_it_has_looked(tmp_path
 
 def order_of_calls(tmp_path: Path, shim: str) -> list[str]:
     """What one `check` does to the published file, in order."""
-    need("strace")
     box = Box(tmp_path)
     trace = tmp_path / "trace"
-    subprocess.run(
-        ["strace", "-f", "--seccomp-bpf", "-qq", "-y", "-o", str(trace), "-e", "trace=fsync,fdatasync,/^rename", *box.command("check", "--json", shim=shim)],
-        capture_output=True, timeout=120, env=box.env, check=False,
-    )  # fmt: skip
+    command = [*strace("fsync,fdatasync,/^rename", log=trace, folders=True), *box.command("check", "--json", shim=shim)]
+    subprocess.run(command, capture_output=True, timeout=120, env=box.env, check=False)
     calls = []
     for line in trace.read_text(errors="replace").splitlines():
         if "system_actions" not in line:
@@ -212,22 +232,7 @@ def test_control_with_an_fsync_taken_out_the_order_is_wrong(tmp_path: Path, shim
 
 
 def test_a_publication_that_the_disk_refuses_is_counted_and_told_again(box: Box) -> None:
-    need("strace")
-    inject = [
-        "strace",
-        "-f",
-        "--seccomp-bpf",
-        "-qq",
-        "-o",
-        "/dev/null",
-        "-P",
-        str(box.actions),
-        "-e",
-        "trace=fsync",
-        "-e",
-        "inject=fsync:error=EIO:when=3",
-    ]
-    with box.running(*inject):
+    with box.running(*strace("fsync", "error=EIO:when=3", path=box.actions)):
         box.until(lambda: box.metric("publish_failures_total") >= 1, 10)
         first = box.override()["sequence"]
         box.until(lambda: box.override()["sequence"] > first + 1 and box.fresh(), 10)

@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from faults.box import Box, need_root
+from faults.box import Box, need_root, strace
 from faults.model import DAY, Model, chunks, over, rfc, trades
 
 
@@ -206,24 +206,8 @@ def test_case_25_one_file_unreadable(box: Box, model: Model) -> None:
     decisions, fills = trades(20)
     box.drop("backtest", [*model.take(decisions), over()])
     box.drop("live", [*model.take(fills), over()])
-    trace = [
-        "strace",
-        "-f",
-        "--seccomp-bpf",
-        "-qq",
-        "-o",
-        "/dev/null",
-        "-P",
-        str(box.data / "spool/live/bad.jsonl"),
-        "-e",
-        "trace=read",
-        "-e",
-        "inject=read:error=EIO",
-    ]
-    if shutil.which("strace") is None:
-        pytest.skip("needs strace")
     box.drop("live", [fills[0]], "bad.jsonl")
-    with box.running(*trace, ready=False):
+    with box.running(*strace("read", "error=EIO", path=box.data / "spool/live/bad.jsonl"), ready=False):
         box.until(lambda: not box.spooled(), 30, "the file whose disk fails does not hold up the others, and leaves")
     assert [r["code"] for r in box.whole()] == ["unreadable_file"]
     model.agrees(box)

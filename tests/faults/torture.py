@@ -21,7 +21,7 @@ sys.path[:0] = [str(HERE.parent), str(HERE.parents[1])]
 
 import pytest  # noqa: E402
 from faults import test_disk, test_outside, test_process, test_publication, test_spool, test_time  # noqa: E402
-from faults.box import FAST, Box, end_all, need  # noqa: E402
+from faults.box import FAST, Box, end_all  # noqa: E402
 from faults.model import Model, over, trades  # noqa: E402
 
 CALLS = (
@@ -40,7 +40,6 @@ def kills(room: Path, n: argparse.Namespace) -> int:
 
 
 def steps(room: Path, n: argparse.Namespace) -> int:
-    need("strace")
     tries = 0
     for call in ("fsync", "pwrite64", "/^rename", "/^unlink"):
         for k in range(1, n.nth + 1):
@@ -58,7 +57,6 @@ def steps(room: Path, n: argparse.Namespace) -> int:
 
 
 def refusals(room: Path, n: argparse.Namespace) -> int:
-    need("strace")
     tries = 0
     for call, error in CALLS:
         for k in range(1, n.nth + 1):

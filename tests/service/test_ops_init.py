@@ -39,6 +39,22 @@ def test_init_before_the_first_start_leaves_nothing_to_wait_for(tmp_path, capsys
     assert desk.check()["action"] == "CONTINUE"
 
 
+def test_neither_a_reset_nor_an_end_with_a_last_stop_is_init(tmp_path, capsys):
+    desk = Desk(tmp_path, capsys, PRODUCTION + 'on_stop = "disable"\n')
+    with desk:
+        desk.ok("override", "reset", "--operator", "ann", "--reason", "looked at")
+        desk.until(lambda: any(r["event"] == "override.applied" for r in desk.audit()))
+        assert desk.override()["action"] == "DISABLE_TRADING"
+    assert desk.override()["action"] == "DISABLE_TRADING"
+    with desk:
+        assert desk.override()["action"] == "DISABLE_TRADING"
+        desk.ok("init")
+        desk.until(lambda: desk.override()["action"] == "CONTINUE")
+    assert desk.override()["action"] == "DISABLE_TRADING", "on_stop"
+    with desk:
+        assert desk.override()["action"] == "CONTINUE"
+
+
 def test_init_ends_no_stop(tmp_path, capsys):
     desk = Desk(tmp_path, capsys, PRODUCTION)
     decisions, fills = pairs(32, diff_bps=150)
