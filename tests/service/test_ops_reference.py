@@ -71,3 +71,5 @@ def test_every_path_of_the_interface_is_in_its_page():
 
     text = (ROOT / "docs/reference/api.md").read_text(encoding="utf-8")
     assert [p for p in openapi.document("0")["paths"] if f"`{p}`" not in text] == []
+    told = {path for row in re.findall(r"^\| (`/.*?) \|", text, re.MULTILINE) for path in re.findall(r"`(/[^`]*)`", row)}
+    assert told == openapi.document("0")["paths"].keys()
