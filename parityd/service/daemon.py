@@ -38,7 +38,7 @@ from parityd.service.ops_notes import take as take_notes
 from parityd.service.schedule import Schedule
 from parityd.service.sources import Sources
 from parityd.service.views import DeskView
-from parityd.service.workplace import App, export_audit, set_aside, suspects, take
+from parityd.service.workplace import App, export_audit, set_aside, suspects, take, tell_unfit
 from parityd.settings import Settings, SettingsError, load, reload_differences
 from parityd.store import CommitFailed, StoreBroken, StoreUnavailable
 from parityd.web.api import Web
@@ -91,6 +91,7 @@ class Daemon:
         self.waiting = 0  # files in the spool
         self.unread = 0  # those of them that are neither being written nor read already
         self.kept: set[Key] = set()  # read and counted, but the disk did not let them leave
+        self.unfit: set[Key] = set()  # refused whole and told, but the disk did not let them leave
         self.looked = False  # the last scan saw both inboxes, at a time when files may be read
         self.oldest_live: float | None = None
         self.outer: dict[str, str] = {}
@@ -251,12 +252,19 @@ class Daemon:
     async def _refuse(self, book: str, scan: Scan) -> None:
         """What will never be read leaves the spool; where the disk refuses that, the next scan tries again."""
         loop = asyncio.get_running_loop()
+        if new := [one for one in scan.refused if one.key not in self.unfit]:
+            done = await self.do(partial(tell_unfit, self.app, new))
+            self.tell(done)
+            if done.failed:
+                return
+            self.unfit |= {one.key for one in new}
         for unfit in scan.refused:
             try:
                 await loop.run_in_executor(self.disk, self.app.spool.reject_whole, unfit, unfit.code, unfit.reason)
             except OSError as e:
                 self.outer["rejected"] = e.strerror or str(e)
                 return
+            self.unfit.discard(unfit.key)
             self.metrics.rejected(book, unfit.code, 1)
             self.log.warning("file.refused", book=book, file=unfit.name, code=unfit.code, reason=unfit.reason)
         self.outer.pop("rejected", None)

@@ -2,7 +2,7 @@
 
 import errno
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from parityd.core.records import BOOKS
@@ -10,7 +10,7 @@ from parityd.edges.audit import AuditFiles
 from parityd.edges.lock import DirectoryLock
 from parityd.edges.publish import Publisher
 from parityd.edges.spool import Spool
-from parityd.edges.waiting import Key, Unopened, Waiting
+from parityd.edges.waiting import Key, Unfit, Unopened, Waiting
 from parityd.formats import Unreadable
 from parityd.service.ahead import Ahead
 from parityd.service.attempts import Attempts, Poisoned
@@ -20,6 +20,7 @@ from parityd.service.reading import Read, digest
 from parityd.service.retention import oldest
 from parityd.settings import Settings
 from parityd.store import Store
+from parityd.store.entries import AuditDraft
 
 UNREADABLE_TRIES = 3
 
@@ -123,6 +124,26 @@ def set_aside(app: App, poisoned: list[Poisoned]) -> TurnDone:
     return done
 
 
+def tell_unfit(app: App, entries: Sequence[Unfit]) -> TurnDone:
+    """Entries that will never be read, one line of the audit each: stored before they are moved, so that none is refused in silence."""
+    b = app.brain
+    kept = list(b.extra_audit)
+    b.extra_audit += [
+        AuditDraft(
+            ts_ns=app.now(),
+            event="file.refused",
+            actor=one.book,
+            strategy=None,
+            data={"file": one.name, "sha256": "", "codes": {one.code: 1}},
+        )
+        for one in entries
+    ]
+    done = b.commit_extras()
+    if done.failed:
+        b.extra_audit = kept
+    return done
+
+
 def drain(app: App, *, at: int | None = None, wait: bool = True, limit: int = 256) -> None:
     """Empty the spool in turns, waiting for files that are still being written."""
     tries = 0
@@ -130,8 +151,9 @@ def drain(app: App, *, at: int | None = None, wait: bool = True, limit: int = 25
         _whole(set_aside(app, poisoned))
     while True:
         found = [app.spool.scan(book, app.now(), limit) for book in BOOKS]
-        for scan in found:
-            for unfit in scan.refused:
+        if unfits := [unfit for scan in found for unfit in scan.refused]:
+            _whole(tell_unfit(app, unfits))
+            for unfit in unfits:
                 app.spool.reject_whole(unfit, unfit.code, unfit.reason)
         ready = [list(scan.ready) for scan in found]
         app.ahead.expect(w for book in ready for w in book)

@@ -114,7 +114,24 @@ def test_case_22_what_is_no_regular_file_is_refused_without_blocking(box: Box, m
     time.sleep(2.1)
     model.agrees(box)
     assert outside.exists()
-    assert {r["name"].split(".")[0] for r in box.whole()} >= {"link", "fifo", "folder", "hard", "sparse"}
+    never_read = {"link", "fifo", "folder", "hard", "sparse"}
+    assert {r["name"].split(".")[0] for r in box.whole()} >= never_read
+    told = [row["data"]["file"].split(".")[0] for row in box.events("file.refused")]
+    assert never_read <= set(told), "a refusal without its line in the audit"
+    assert len(told) == len(set(told))
+
+
+def test_case_22_in_the_daemon_what_is_never_read_is_one_line_of_the_audit(box: Box) -> None:
+    with box.running():
+        (box.data / "spool/live/link.jsonl").symlink_to("/nowhere")
+        os.mkfifo(box.data / "spool/backtest/fifo.jsonl")
+        box.until(lambda: not box.spooled(), 10)
+        told = box.until(lambda: len(box.events("file.refused")) == 2 and box.events("file.refused"), 5)
+    assert [(row["actor"], row["data"]["file"], row["data"]["codes"]) for row in told] == [
+        ("live", "link.jsonl", {"unreadable_file": 1}),
+        ("backtest", "fifo.jsonl", {"unreadable_file": 1}),
+    ]
+    assert box.cli("audit", "verify").returncode == 0
 
 
 def many_files(box: Box, model: Model, n: int) -> tuple[float, float, int]:
