@@ -60,13 +60,16 @@ class Gauges:
 
     def compared(self, s: Strategy) -> Parity:
         """Counts of the 24 h up to what both watermarks have reached."""
-        marks = [s.memory.pulses[b].watermark for b in (LIVE, BACKTEST)]
-        if not self.filled or NO_TS in marks:
+        reached = min(s.memory.pulses[b].watermark for b in (LIVE, BACKTEST))
+        return self.compared_in(s, max(reached - DAY_NS, s.memory.line), reached)
+
+    def compared_in(self, s: Strategy, start: int, end: int) -> Parity:
+        """Counts of [start, end] (ns), as far as both watermarks have come; none where the decisions of that time are no longer held."""
+        reached = min(s.memory.pulses[b].watermark for b in (LIVE, BACKTEST))
+        if not self.filled or reached == NO_TS:
             return Parity()
         self.parity.refresh(s.memory.scales)
-        reached = min(marks)
-        start = max(reached - DAY_NS, s.memory.line)
-        return self.parity.window(start, reached, reached, s.memory.sends_holds)
+        return self.parity.window(start, end, reached, s.memory.sends_holds)
 
 
 def _created(book: str, d: DecisionColumns, s: Strategy) -> NDArray[np.int64] | None:

@@ -14,7 +14,7 @@ from parityd.core.day_series import day_series
 from parityd.core.drift_feed import DriftFeed
 from parityd.core.drift_path import drift_path
 from parityd.core.executions import fill_executions
-from parityd.core.instants import DAY_NS, day_start
+from parityd.core.instants import DAY_NS, day_start, rfc3339
 from parityd.core.ledger import LIVE_BOOK
 from parityd.core.live_fills import LiveFills, live_fills, no_fills, outcomes
 from parityd.core.markouts import markouts
@@ -35,6 +35,8 @@ from parityd.store import Store
 MOST_FILLS = 300_000
 """Beyond so many live fills in a day markouts and performance are left out (None): the report stays quick."""
 HISTORY_NS = 30 * DAY_NS
+DRIFT_NS = 6 * DAY_NS
+"""How far before its day a report shows how the evidence of drift came about."""
 MOST_HISTORY = 100_000
 """Beyond so many live fills in the 30 days before, positions carried in are valued from the day's first price on."""
 MONEY = ("average_profit", "profit_factor", "gross_profit", "gross_loss", "fees", "fee_efficiency", "effective_fee_rate")
@@ -193,7 +195,7 @@ def _one(
     }  # fmt: skip
     until = settling(s, m.parameters, now, waiting=False)
     series = day_series(s, m.marks, m.names, start, end, until, returns, rate)
-    path = drift_path(feed, now, end) if feed is not None else []
+    path = [p for p in drift_path(feed, now, end) if p["ts"] >= rfc3339(start - DRIFT_NS)] if feed is not None else []
     series |= {"drift": path} if path else {}
     along = trailing(long, start // SHELF_NS, end // SHELF_NS) if long is not None else []
     series |= {"correlation": along} if along else {}

@@ -71,7 +71,7 @@ class Reporter:
             now,
             waiting=b.facts().waiting,
             standing=standing,
-            extras=day_extras(b.v.m, b.store, day, now, self._parity(), {n: g.feed for n, g in b.v.gauges.items()}),
+            extras=day_extras(b.v.m, b.store, day, now, self._parity(day), {n: g.feed for n, g in b.v.gauges.items()}),
             revision=revision,
         )
         start = day_start(day)
@@ -81,12 +81,11 @@ class Reporter:
             entry["watermarks"] = {book: rfc3339(p.watermark) if p.watermark != NO_TS else None for book, p in pulses.items()}
         return report
 
-    def _parity(self) -> dict[str, dict[str, float | None]]:
-        """Decision parity is counted over the last 24 h, not by day."""
-        names = ("decision_parity", "action_parity")
-        v = self.brain.v
-        every = parities(v.gauges_of(name).compared(v.m.strategies[name]) for name in v.assessed)
-        return {ALL: every} | {name: {k: a.metrics.get(k) for k in names} for name, a in v.assessed.items()}
+    def _parity(self, day: str) -> dict[str, dict[str, float | None]]:
+        """Decision and action parity of the day's own decisions, by strategy and of all."""
+        v, start = self.brain.v, day_start(day)
+        found = {name: v.gauges_of(name).compared_in(s, start, start + DAY_NS - 1) for name, s in v.m.strategies.items()}
+        return {ALL: parities(found.values())} | {name: parities([one]) for name, one in found.items()}
 
     def revise(self, day: str, now: int) -> tuple[dict[str, Any], bool]:
         """The day's report with its right revision, and whether it is a new one."""

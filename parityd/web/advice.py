@@ -149,10 +149,22 @@ ACTIONS: dict[str, str] = {
 }
 
 
+REASONS: tuple[tuple[tuple[str, ...], str], ...] = (
+    (("closed days in a row",), "Read the reports of those days: the finding that came back names the cause. Mend it; then shadow fills or `parityd override reset` lead back."),
+    (("the store could not be read",), "Run `parityd doctor`, then `parityd rebuild`; `parityd override reset --acknowledge BROKEN_STORE` ends it."),
+    (("first start",), "Run `parityd doctor`; where it finds nothing, `parityd init` ends the first start."),
+    (("force_disable by", "reduce_size by", "force_enable by"), "An operator ordered it: ask the one who is named. It ends at its time, or by `parityd override reset`."),
+)  # fmt: skip
+"""What to do about reasons that are no finding's, by words that they hold."""
+
+
 def first(reason: str) -> str:
-    """What to do, by the first code that a reason names; "" where it names none."""
+    """What to do, by the words of a reason or the first code that it names; "" where it names none."""
     if reason.upper().startswith("HALT") or " HALT" in reason:
         return "Settle what it was touched for, then remove its file from `overrides/`."
+    for words_of, do in REASONS:
+        if any(one in reason for one in words_of):
+            return do
     words = reason.replace(":", " ").replace(";", " ").replace(",", " ").split()
     return next((ADVICE[word].do for word in words if word in ADVICE), "")
 

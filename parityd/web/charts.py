@@ -101,12 +101,19 @@ class _Plane:
         return above + f'<text class="unit" x="{W - RIGHT:.0f}" y="{H - 8:.0f}" text-anchor="end">{escape(x)}</text>'
 
     def days(self) -> str:
-        """Labels of the time axis: UTC midnights, or round hours where it spans less than two days."""
-        size, cut = (DAY_NS, slice(5, 10)) if self.x1 - self.x0 >= 2 * DAY_NS else (DAY_NS // 24, slice(11, 16))
+        """Labels of the time axis: UTC midnights, and round hours where it spans less than two days."""
+        size = DAY_NS if self.x1 - self.x0 >= 2 * DAY_NS else DAY_NS // 24
         step = size * next(k for k in (1, 2, 3, 4, 6, 12, 24, 48, 10**6) if (self.x1 - self.x0) / (size * k) <= 6.5)
         first = -int(-self.x0 // step) * step
-        at = [t for t in range(first, int(self.x1) + 1, step) if LEFT + 16 <= self.x(t) <= W - RIGHT - 46] or [int(self.x0)]
-        return "".join(f'<text x="{self.x(t):.1f}" y="{H - 8:.0f}" text-anchor="middle">{rfc3339(t)[cut]}</text>' for t in at)
+        at = [
+            t for t in range(first, int(self.x1) + 1, step) if LEFT + 16 <= self.x(t) <= W - RIGHT - (46 if self.date() == "UTC" else 104)
+        ] or [int(self.x0)]
+        said = ((t, rfc3339(t)[5:10] if t % DAY_NS == 0 else rfc3339(t)[11:16]) for t in at)
+        return "".join(f'<text x="{self.x(t):.1f}" y="{H - 8:.0f}" text-anchor="middle">{word}</text>' for t, word in said)
+
+    def date(self) -> str:
+        """What stands at the end of the time axis: its date where all of it lies on one, for its labels are hours then."""
+        return f"{rfc3339(int(self.x0))[:10]} UTC" if int(self.x0) // DAY_NS == (int(self.x1) - 1) // DAY_NS else "UTC"
 
 
 def _short(v: float) -> str:
@@ -162,7 +169,7 @@ def lines(
     ys = [y for d in drawn for _, y in d.points if y is not None]
     near = [b.value for b in limits if b.value <= max(ys) * 1.6 or b is limits[0]]
     plane = _Plane(xs, ys + near)
-    body = plane.grid() + plane.days() + plane.units(unit, "UTC")
+    body = plane.grid() + plane.days() + plane.units(unit, plane.date())
     for b in limits:
         if b.value in near:
             y = plane.y(b.value)

@@ -77,7 +77,8 @@ def status_page(seen: Seen, *, everything: bool = False) -> bytes:
     return _write(
         "status.html",
         **_frame(seen),
-        head=_head(action, override, now, _since(entries, override, status, judged)),
+        head=_head(action, override, now, _since(entries, override, status, judged), _worst_finding(entries)),
+        strip=_strip(status, judged),
         not_ready=[text(r) for r in not_ready],
         degraded=[text(d) for d in status.get("degraded") or ()],
         halts=[_halt(h) for h in listed(status.get("halts"))],
@@ -105,7 +106,24 @@ def _since(entries: list[tuple[str, Mapping[str, Any]]], override: Content, stat
     return f"since {instant(min(found))[5:16]} UTC, {span((judged - min(found)) / 1e9)}" if found else ""
 
 
-def _head(action: Content, override: Content, now: int, since: str = "") -> dict[str, Any]:
+def _worst_finding(entries: list[tuple[str, Mapping[str, Any]]]) -> str:
+    """The code of the first finding of the strategy that stands first."""
+    found = sections.findings(entries[0][1]) if entries else []
+    return found[0]["code"] if found else ""
+
+
+def _strip(status: Content, judged: int) -> dict[str, str]:
+    """What a desk asks next, in one line above the strategies."""
+    backlog, lag = mapped(status.get("backlog")), mapped(status.get("lag"))
+    waits = [f"{b} {whole(n)}" + (f" (oldest {span(lag[b])})" if number(n) and number(lag.get(b)) else "") for b, n in backlog.items()]
+    last = next(iter(listed(status.get("last_actions"))), {})
+    changed = f"{instant(last.get('ts'))[5:16]} {text(last.get('strategy'), 64)} → {text(last.get('to'))}" if last else "none yet"
+    orders = len(listed(status.get("commands"))) + len(listed(status.get("halts")))
+    check = "not yet" if to_ns(status.get("last_check")) is None else ago(judged, status.get("last_check"))
+    return {"waiting": ", ".join(waits) or DASH, "change": changed, "commands": f"{orders} in force" if orders else "none", "check": check}
+
+
+def _head(action: Content, override: Content, now: int, since: str = "", worst: str = "") -> dict[str, Any]:
     stands = override or action
     size = severity(stands.get("action")) if stands.get("action") else 4
     remaining = left(now, stands.get("expires_at"))
@@ -116,7 +134,7 @@ def _head(action: Content, override: Content, now: int, since: str = "") -> dict
         "size": size,
         "reason": text(stands.get("reason")) if stands else "No override has been published yet: engines stay stopped.",
         "does": advice.ACTIONS.get(str(stands.get("action")), ""),
-        "do": advice.first(str(stands.get("reason") or "")) if size else "",
+        "do": (advice.first(str(stands.get("reason") or "")) or (advice.of(worst).do if worst else "")) if size else "",
         "since": since,
         "left": None if remaining is None else round(remaining),
         "left_text": "EXPIRED" if expired else DASH if remaining is None else f"for {span(remaining)}",
@@ -203,15 +221,17 @@ def _service(status: Mapping[str, Any], override: Content, now: int) -> list[tup
         ("Version", text(status.get("version"), 40)),
         ("Instance", text(status.get("instance") or override.get("instance"), 60)),
         ("Up for", span(status.get("uptime_seconds"))),
-        ("Last check", ago(now, status.get("last_check"))),
-        (
-            "Last report",
-            text(status.get("last_report"), 10) if to_ns(status.get("last_report")) is None else ago(now, status.get("last_report")),
-        ),
-        ("Published", ago(now, override.get("issued_at"))),
+        ("Last check", _when(now, status.get("last_check"))),
+        ("Report of", _when(now, status.get("last_report"))),
+        ("Published", _when(now, override.get("issued_at"))),
         ("Free space", DASH if free is None else f"{plain(free / 2**30)} GiB"),
         ("Mode", {True: "advisory", False: "in command"}.get(status.get("advisory"), DASH)),  # type: ignore[arg-type]
     ]
+
+
+def _when(now: int, then: Any) -> str:
+    """How long ago, a day as it is, or that it has not happened yet."""
+    return "none yet" if not then else text(then, 10) if to_ns(then) is None else ago(now, then)
 
 
 def strategy_page(seen: Seen, name: str, found: Content, trades: tuple[list[Content], str | None]) -> bytes:
@@ -223,7 +243,8 @@ def strategy_page(seen: Seen, name: str, found: Content, trades: tuple[list[Cont
         **{k: v for k, v in found.items() if v is not None},
     }
     rows, following = trades
-    more = f"The newest {len(rows)}; all of them: /api/v1/trades?strategy={quote(name, safe='')}" if following else ""
+    every = f"/api/v1/trades?strategy={quote(name, safe='')}"
+    more = Markup('The newest {}; <a href="{}">all of them as JSON</a>.').format(len(rows), every) if following else ""
     drawn = sections.series_charts(found.get("series"), entry)
     if mapped(entry.get("attribution")):
         title, picture = sections.waterfall(entry)
@@ -233,6 +254,7 @@ def strategy_page(seen: Seen, name: str, found: Content, trades: tuple[list[Cont
         **_frame(seen),
         name=name,
         head=sections.action_head(entry, judged),
+        do=advice.first(str(entry.get("reason") or "")) if severity(entry.get("action")) else "",
         commands=sections.commands(commands_of(entry), now),
         findings=sections.findings(entry),
         quiet="None: every measure that could be taken is within its band."

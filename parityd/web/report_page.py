@@ -69,10 +69,10 @@ def render(report: dict[str, Any]) -> bytes:
         full += size <= FULL_UP_TO
         size += len(part.encode("utf-8", "replace"))
         written.append(part)
-    worst = named[0][1].get("action") if named else "CONTINUE"
+    worst = named[0][1].get("action") if named else None
     body = templates().get_template("report.html").render(
         day=text(report.get("day"), 10), headline=text(report.get("headline"), 1000), revision=whole(report.get("revision")),
-        made=instant(report.get("generated_at")), action=text(worst), size=severity(worst), verdict=_verdict(named), summary=_summary(named),
+        made=instant(report.get("generated_at")), action=text(worst) if named else "", size=severity(worst) if named else 0, verdict=_verdict(named), summary=_summary(named),
         nav=[{"id": f"s{i}", "name": n} for i, (n, _) in enumerate(named[: min(8, len(written))])], nav_more=max(0, len(named) - 8),
         portfolio=_portfolio(mapped(report.get("portfolio")), len(named)), refusals=report_parts.refusals(report), sections=written, left_out=_left_out(len(named), len(written), full),
     )  # fmt: skip
@@ -88,6 +88,8 @@ def _left_out(strategies: int, written: int, full: int) -> str:
 
 def _verdict(named: list[tuple[str, Mapping[str, Any]]]) -> str:
     """The worst strategy's finding in words, and how many others there are."""
+    if not named:
+        return "No strategy has sent anything yet: nothing is judged."
     acted, warned = sum(severity(e.get("action")) > 1 for _, e in named), sum(severity(e.get("action")) == 1 for _, e in named)
     counts = f"{len(named)} {'strategy' if len(named) == 1 else 'strategies'}: {warned} with a warning, {acted} reduced or stopped."
     rows = sections.findings(named[0][1]) if named and acted + warned else []
@@ -123,9 +125,15 @@ def _portfolio(entry: Mapping[str, Any], strategies: int) -> dict[str, Any] | No
     title, picture = sections.waterfall(entry)
     return {
         "measures": sections.measures(entry),
+        "attribution": report_parts.attribution(entry),
         "markouts": report_parts.markouts(entry.get("markouts")),
+        "performance": report_parts.performance(entry.get("performance"), sections.unit_of(entry)),
         "charts": [(title, picture), *sections.series_charts(entry.get("series"), entry)],
-    }
+        "trades": [
+            (f"{word} trades of all strategies", sections.trades(entry.get(f"{word.lower()}_trades"), f"{word} trades", most=10, named=True), f"all-{word[0].lower()}")
+            for word in ("Worst", "Best")
+        ],
+    }  # fmt: skip
 
 
 def _strategy(anchor: str, name: str, entry: Mapping[str, Any], *, full: bool) -> Markup:

@@ -160,6 +160,14 @@ def waterfall(entry: Mapping[str, Any]) -> tuple[str, Markup]:
     if total is None:
         return "From backtest to live", charts.nothing("No attribution: nothing was traded, or the currencies cannot be added.")
     costs = [(name, number(source.get(key + suffix))) for key, name in COMPONENTS]
+    counts = mapped(entry.get("trades"))
+    if (
+        counts
+        and not any(number(counts.get(k)) for k in ("matched", "missed", "unexpected"))
+        and not total
+        and not any(v for _, v in costs)
+    ):
+        return "From backtest to live", charts.nothing("No trade of the day has been settled, and nothing was carried through it.")
     rest = total - sum(v for _, v in costs if v is not None)
     steps = [(name, None if v is None else -v) for name, v in costs]
     if abs(rest) > 1e-9 * max(1.0, abs(total), *(abs(v) for _, v in costs if v is not None)):
@@ -195,20 +203,21 @@ Cell = str | tuple[str, str]
 """What a table's cell says, and a smaller line below it."""
 
 
-def trades(rows: Any, caption: str, *, most: int = 50, empty: str = "None.", more: str = "") -> Table:
-    """Trades as a table, each with its components and everything else that is known."""
+def trades(rows: Any, caption: str, *, most: int = 50, empty: str = "None.", more: str = "", named: bool = False) -> Table:
+    """Trades as a table, each with its components and everything else that is known; `named` says whose each is."""
     shown = listed(rows)[:most]
-    return Table(caption, TRADE_COLUMNS, [_trade(t) for t in shown], empty, more)
+    return Table(caption, TRADE_COLUMNS, [_trade(t, named=named) for t in shown], empty, more)
 
 
-def _trade(t: Mapping[str, Any]) -> tuple[Cell, ...]:
+def _trade(t: Mapping[str, Any], *, named: bool) -> tuple[Cell, ...]:
     money = t.get("total_pnl_diff")
     how = f" by {t['matched_by']}" if t.get("matched_by") else ""
     marks = "".join(f", {word}" for word in ("ambiguous", "suspect") if t.get(word))
     unit = text(t["currency"], 12) if t.get("currency") and number(money) is not None else ""
+    day, _, clock = instant(t.get("ts")).partition(" ")
     return (
-        instant(t.get("ts")),
-        (text(t.get("trade_id"), 40), text(t.get("state")) + how + marks),
+        (day, clock),
+        (text(t.get("trade_id"), 40), (f"{text(t.get('strategy'), 64)}: " if named else "") + text(t.get("state")) + how + marks),
         (text(t.get("side"), 8), text(t.get("symbol"), 40)),
         _side(t, "backtest"),
         _side(t, "live"),
@@ -235,8 +244,9 @@ def _known(t: Mapping[str, Any]) -> str:
     fees = [number(t.get(f"{book}_fee")) for book in ("backtest", "live")]
     if any(fees):
         said.append("fees " + " → ".join(plain(f, 2) for f in fees if f is not None))
-    references = (("backtest's mark", "backtest_mark"), ("live mark", "live_mark"), ("arrival", "arrival_price"), ("touch", "arrival_touch"), ("end", "mark"))  # fmt: skip
+    references = (("backtest's mark", "backtest_mark"), ("live mark", "live_mark"), ("arrival", "arrival_price"), ("touch", "arrival_touch"), ("price at the day's end", "mark"))  # fmt: skip
     said += [f"{name} {exact(v)}" for name, key in references if (v := number(t.get(key))) is not None]
+    said += [f"live's first fill {instant(at)[11:]}" for at in (t.get("live_time"),) if to_ns(at) is not None]
     said += [f"{name} {signed(v)} ms" for name, key in (("timing", "timing_diff_ms"),) if (v := number(t.get(key))) is not None]
     said += [f"latency {plain(v)} ms" for v in (number(t.get("latency_ms")),) if v is not None]
     said += [f"{whole(n)} fills" for n in (number(t.get("fills")),) if n is not None and n > 1]

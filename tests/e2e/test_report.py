@@ -221,3 +221,14 @@ def test_the_portfolios_profits_are_the_sum_of_the_strategies(written: tuple[Box
     assert report["portfolio"]["metrics"]["correlation"] is None  # fewer than thirty active intervals
     found = [s["markouts"]["taker"]["30m"]["n"] for s in report["strategies"].values() if s["markouts"]]
     assert report["portfolio"]["markouts"]["taker"]["30m"]["n"] == sum(found)
+
+
+def test_decision_parity_is_of_the_days_own_decisions(tmp_path: Path) -> None:
+    box = Box(tmp_path)
+    said = [{"kind": "decision", "strategy": "s", "symbol": "BTC/USD", "ts": stamp(at(6, i)), "action": "buy"} for i in range(20)]
+    box.drop("backtest", *said, heartbeat("s", at(20)))
+    box.drop("live", *said[:10], *({**one, "action": "sell"} for one in said[10:]), heartbeat("s", at(20)))
+    box.check(at(21))
+    own, before = (box.report(day_of(at(day=day)))["strategies"]["s"]["metrics"] for day in (0, -1))
+    assert own["decision_parity"] == own["action_parity"] == 0.5
+    assert before["decision_parity"] is None and before["action_parity"] is None

@@ -296,3 +296,25 @@ async def test_the_head_says_what_since_when_and_what_to_do():
         head = text[text.index('class="card banner') : text.index("</section>", text.index('class="card banner'))]
         assert all(w in head for w in words), head
         web.close()
+
+
+@pytest.mark.parametrize(("reason", "words"), [("momentum: 2 closed days in a row at CRITICAL or worse, the last 2026-11-19", "Read the reports of those days"), ("force_disable by ops: drill", "An operator ordered it"),
+                                               ("the store could not be read: trading is disabled until a reset that acknowledges BROKEN_STORE", "parityd rebuild"), ("words of a kind not thought of", "Open the attribution")])  # fmt: skip
+async def test_every_action_that_is_in_force_says_what_to_do(reason, words):
+    import random
+
+    web = Web(FakeDesk({"momentum": entry("DISABLE_TRADING", random.Random(1)) | {"reason": reason}}), Metrics("1"))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(web), base_url="http://test") as c:
+        text = (await c.get("/")).text
+    head = text[text.index('class="card banner') : text.index("</section>", text.index('class="card banner'))]
+    assert words in head, head
+    web.close()
+
+
+async def test_what_a_desk_asks_next_stands_above_the_strategies():
+    web = Web(scene("emergency"), Metrics("1"))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(web), base_url="http://test") as c:
+        text = (await c.get("/")).text
+    strip = text[text.index("Files waiting:") : text.index('id="all"')]
+    assert all(w in strip for w in ("live 0, backtest 3", "Last check 1 min ago", "2 in force", "11-20 10:15 strategy-00 → WARNING")), strip
+    web.close()

@@ -6,7 +6,7 @@ import time
 from html.parser import HTMLParser
 
 import pytest
-from web.fake_desk import COSTS, entry, report_of, scene, trades
+from web.fake_desk import COSTS, HOUR, T0, entry, report_of, scene, trades
 
 from parityd.web import advice, charts, report_page
 from parityd.web.charts import Limit, Line
@@ -167,3 +167,36 @@ def test_lines_break_where_nothing_was_measured_and_keep_their_extremes():
 def test_ticks_lie_within_and_are_few(low, high):
     found = charts.ticks(low, high)
     assert 1 <= len(found) <= 7 and all(low - 1e-9 <= v <= high + 1e-9 for v in found)
+
+
+def test_a_day_without_trades_has_no_waterfall_of_zeros(report):
+    s = report["strategies"]["momentum"]
+    s["trades"] = dict.fromkeys(s["trades"], 0)
+    s["attribution"]["currency"] = {k: None if k in COSTS else 0.0 for k in s["attribution"]["currency"]}
+    s["attribution"]["currency"]["funding_impact"] = 0.0
+    page = page_of({**report, "portfolio": {}})
+    assert "No trade of the day has been settled" in page and "From the backtest&#39;s P&amp;L" not in page
+
+
+def test_without_a_strategy_nothing_is_judged():
+    page = page_of({"day": "2026-11-19", "headline": "nothing to compare", "strategies": {}})
+    assert "nothing is judged" in page and "CONTINUE" not in page.split("</script>")[1]
+
+
+def test_what_was_not_measured_is_said_in_words_beside_its_name(report):
+    report["strategies"]["momentum"]["metrics"]["median_latency_ms"] = None
+    assert '<dt>Median latency</dt><dd class="none">not measured</dd>' in page_of(report)
+
+
+def test_the_hours_of_one_day_say_which_day_and_midnight_is_a_date():
+    hours = [(float(T0 - i * HOUR), 1.0) for i in range(6)]
+    assert ">2026-11-20 UTC<" in charts.lines("t", [Line("a", "c1", hours)])
+    across = charts.lines("t", [Line("a", "c1", [(x - 12 * HOUR, y) for x, y in hours] + [hours[0]])])
+    assert ">11-20<" in across and ">UTC<" in across
+
+
+def test_of_several_strategies_the_costliest_trades_of_all_say_whose_they_are():
+    rng = random.Random(2)
+    report = report_of({n: entry("CONTINUE", rng) for n in ("alpha", "beta")}, rng)
+    page = page_of(report)
+    assert "Worst trades of all strategies" in page and "s: matched by id" in page
