@@ -151,7 +151,8 @@ def verify_audit(settings: Settings) -> str:
             break
         if attempt < 2:
             time.sleep(1.5)
-    return f"{broken.file}:{broken.line}: {broken.why}" if broken is not None else ""
+    behind = "; lines that a killed process did not write yet are written by the next start" if broken is not None and broken.at_end else ""
+    return f"{broken.file}:{broken.line}: {broken.why}{behind}" if broken is not None else ""
 
 
 def _tail(settings: Settings) -> Tail | None:

@@ -22,6 +22,7 @@ FolderId = tuple[int, int, int]  # device, inode, generation (0 where the file s
 FOLDER_MODE = 0o750
 NAME_BYTES = 255
 _CHUNK = 1 << 20
+LEAST_ROOM = 64 << 10  # bytes without which a disk counts as full
 _GET_VERSION = 0x80087601  # FS_IOC_GETVERSION, linux/fs.h
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 
@@ -192,6 +193,15 @@ def free_bytes(path: Path) -> int:
     """Bytes that this user may still write on the file system of `path`."""
     facts = os.statvfs(path)
     return facts.f_bavail * facts.f_frsize
+
+
+def unwritable(folder: Path) -> str:
+    """Why nothing can be written on the file system of `folder`, found without writing; "" where that is not known to be so."""
+    facts = os.statvfs(folder)
+    if facts.f_flag & os.ST_RDONLY:
+        return "its file system is read-only"
+    free = facts.f_bfree if os.geteuid() == 0 else facts.f_bavail
+    return "its disk is full" if free * facts.f_frsize < LEAST_ROOM else ""
 
 
 def safe_name(name: str) -> str:

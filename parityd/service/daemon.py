@@ -23,7 +23,7 @@ from parityd.core.assessing import Facts
 from parityd.core.instants import DAY_NS, day_text
 from parityd.core.records import BOOKS, LIVE
 from parityd.core.rows import NOWHEN
-from parityd.edges.files import FolderId, free_bytes
+from parityd.edges.files import FolderId, free_bytes, unwritable
 from parityd.edges.publish import STEP_NS
 from parityd.edges.sdnotify import Notifier
 from parityd.edges.spool import Scan
@@ -51,6 +51,7 @@ PER_SCAN = 4096
 STALE_SCAN_NS = 30_000_000_000
 WAITED_SECONDS = 900.0
 CHECK_GRACE_NS = 300_000_000_000
+WRITE_AGAIN_NS = 5_000_000_000
 STUCK_NS = 120_000_000_000
 ASKED_SECONDS = 4.0
 PATIENCE_NS = 60_000_000_000  # a turn may hold the worker for this long before the watchdog is no longer fed
@@ -92,6 +93,8 @@ class Daemon:
         self.unread = 0  # those of them that are neither being written nor read already
         self.kept: set[Key] = set()  # read and counted, but the disk did not let them leave
         self.unfit: set[Key] = set()  # refused whole and told, but the disk did not let them leave
+        self.unwritable = ""  # why the store's disk takes nothing, as it is now
+        self.written_ns = app.boottime()
         self.looked = False  # the last scan saw both inboxes, at a time when files may be read
         self.oldest_live: float | None = None
         self.outer: dict[str, str] = {}
@@ -121,8 +124,8 @@ class Daemon:
             out.append("starting: the files found are not evaluated yet")
         if boot - self.checked_ns > round(self.settings.schedule.check_interval * 1e9) + CHECK_GRACE_NS:
             out.append("no check has finished within its interval and 5 minutes")
-        if not self.brain.writable:
-            out.append("the store cannot be written")
+        if not self.brain.writable or self.unwritable:
+            out.append("the store cannot be written" + (f": {self.unwritable}" if self.unwritable else ""))
         if boot - self.scanned_ns > STALE_SCAN_NS:
             out.append("the spool has not been scanned for 30 s")
         if self.oldest_live is not None and self.oldest_live > WAITED_SECONDS:
@@ -445,8 +448,21 @@ class Daemon:
             if self.app.publisher.stepped.is_set():
                 await self.check()
 
-    def _tick(self) -> None:
+    def _attend(self) -> None:
+        """Whether the store can be written, also while nothing comes that would be; and again when it can."""
         self.app.store.attend()
+        try:
+            self.unwritable = unwritable(self.settings.store_path().parent)
+        except OSError as e:
+            self.unwritable = e.strerror or str(e)
+        if self.brain.writable or self.unwritable:
+            self.written_ns = self.app.boottime()
+        elif self.app.boottime() - self.written_ns > WRITE_AGAIN_NS:
+            self.written_ns = self.app.boottime()
+            self.brain.commit_extras()
+
+    def _tick(self) -> None:
+        self._attend()
         moment = self.brain.moment()
         if any(True for c in self.brain.v.standing.commands if _over(c, moment)) or any(
             s.enable is not None and _over(s.enable.command, moment) for s in self.brain.v.standing.ladders.values()

@@ -11,6 +11,8 @@ import pytest
 from faults.box import FAST, Box, end_all, mounted, need, need_root, power_cut, strace
 from faults.model import Model, chunks, over, trades
 
+from parityd.edges.files import unwritable
+
 
 def image(tmp_path: Path, kind: str, megabytes: int) -> Path:
     """A file with a file system in it."""
@@ -133,6 +135,27 @@ def test_case_13_a_full_disk_still_tells_a_stop_and_resumes_when_freed(tmp_path:
     finally:
         end_all()
         subprocess.run(["umount", "-l", str(point)], check=False)
+
+
+def test_case_13_a_store_whose_disk_is_full_earns_no_renewal_though_nothing_comes_to_be_stored(tmp_path: Path) -> None:
+    """The store on a file system of its own: publications could still be written."""
+    need_root()
+    with mounted(tmp_path / "small", "-t", "tmpfs", "-o", "size=16m,mode=755", "tmpfs") as point:
+        url = f'[store]\nurl = "sqlite:///{point}/parityd.sqlite"\n'
+        box = Box(tmp_path, FAST + url)
+        with box.running():
+            gate, ballast = box.gate(), fill_up(point)
+            box.until(lambda: not gate.read().fresh, 6, "it lapses")
+            assert "its disk is full" in box.get("/readyz")[1].decode()
+            (box.data / "overrides/HALT").touch()
+            box.until(lambda: gate.read().action == "EMERGENCY_STOP" and gate.read().fresh, 3, "a stop is told all the same")
+            (box.data / "overrides/HALT").unlink()
+            ballast.unlink()
+            box.until(lambda: gate.read().fresh and gate.read().trading_enabled, 12, f"it is earned again: {box.get('/readyz')}")
+            box.kill()
+        subprocess.run(["mount", "-o", "remount,ro", str(point)], check=True)
+        assert unwritable(point) == "its file system is read-only"
+        end_all()
 
 
 def test_case_13_a_file_that_cannot_leave_the_spool_is_counted_once_and_leaves_when_it_can(box: Box, model: Model) -> None:
