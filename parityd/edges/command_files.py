@@ -9,6 +9,7 @@
    read again, and one look reads so much at most: however many files lie there, the next stop is seen soon.
 """
 
+import contextlib
 import errno
 import hashlib
 import heapq
@@ -44,7 +45,7 @@ SETTLE_NS = 2_000_000_000
 SIGNATURE_NS = 5_000_000_000
 MODE = 0o644
 _OUTCOME = Literal["applied", "refused"]
-_CHANGED = (errno.ENOENT, errno.ELOOP, errno.ENXIO, errno.ESTALE)
+_CHANGED = (errno.ENOENT, errno.ELOOP, errno.ENXIO, errno.ESTALE, errno.EISDIR)
 _UNREADABLE = (errno.EACCES, errno.EPERM, errno.EIO)
 _UNMOVED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EXDEV, errno.EBUSY)
 
@@ -77,7 +78,7 @@ class _Place(NamedTuple):
 
 
 class Post(msgspec.Struct, frozen=True, kw_only=True):
-    """One look: the letters in order, and the facts about the folder; `error` where it could not be read."""
+    """One look: the letters in order, and the facts about the folder; `error` where it, or a file in it, could not be read."""
 
     letters: tuple[Letter, ...] = ()
     folder: Facts | None = None
@@ -124,18 +125,24 @@ class CommandFolder:
             new = (
                 name for name, place in places.items() if (key := self._keys.get(place)) is None or not (key in held or key in self.stuck)
             )
-            found = list(self._letters(heapq.nsmallest(MOST, new, key=os.fsencode), fd, places))
+            errors: list[str] = []
+            found = list(self._letters(heapq.nsmallest(MOST, new, key=os.fsencode), fd, places, errors))
             found.sort(key=lambda letter: (letter.facts.mtime_ns, os.fsencode(letter.path)))
-            return Post(letters=tuple(found), folder=facts_of(os.fstat(fd)))
+            return Post(letters=tuple(found), folder=facts_of(os.fstat(fd)), error="; ".join(errors[:1]))
         except OSError as e:
             return Post(error=f"{self.folder}: {e.strerror}")
         finally:
             os.close(fd)
 
-    def _letters(self, names: list[str], fd: int, places: dict[str, _Place]) -> Iterator[Letter]:
+    def _letters(self, names: list[str], fd: int, places: dict[str, _Place], errors: list[str]) -> Iterator[Letter]:
+        """What cannot be read now is an error of its own, and keeps no other from being heard."""
         size = 0
         for name in names:
-            letter = self._open(name, fd)
+            try:
+                letter = self._open(name, fd)
+            except OSError as e:
+                errors.append(f"{self.folder / safe_name(name)}: {e.strerror}")
+                continue
             if letter is None:
                 continue
             self._keys[places[name]] = letter.key
@@ -194,7 +201,8 @@ class CommandFolder:
                 move_durably(letter.path, target)
             beside = letter.path.with_name(letter.path.name + ".sig")
             if letter.signature is not None and exists(beside):
-                os.replace(beside, target.with_name(target.name + ".sig"))
+                with contextlib.suppress(OSError):  # whatever lies there by now: the command itself is dealt with
+                    os.replace(beside, target.with_name(target.name + ".sig"))
         except OSError as e:
             if e.errno not in _UNMOVED:
                 raise
@@ -244,11 +252,10 @@ def _same(letter: Letter) -> bool:
 
 def _signature_beside(name: str, fd: int) -> bytes | None:
     try:
-        handle = open_readable(name + ".sig", dir_fd=fd)
+        with os.fdopen(open_readable(name + ".sig", dir_fd=fd), "rb") as file:
+            return file.read(FILE_BYTES) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else None
     except OSError:
         return None
-    with os.fdopen(handle, "rb") as file:
-        return file.read(FILE_BYTES) if stat.S_ISREG(os.fstat(handle).st_mode) else None
 
 
 def _place(folder: Path, letter: Letter) -> Path:

@@ -28,8 +28,12 @@ _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 
 
 def open_readable(path: Path | str, dir_fd: int | None = None) -> int:
-    """A descriptor for reading that follows no link in the last component and waits for no writer."""
-    return os.open(path, _READ, dir_fd=dir_fd)
+    """A descriptor for reading that follows no link in the last component and waits for no writer; IsADirectoryError for a folder."""
+    fd = os.open(path, _READ, dir_fd=dir_fd)
+    if stat.S_ISDIR(os.fstat(fd).st_mode):  # of which no file object can be made, and nobody would close the descriptor
+        os.close(fd)
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    return fd
 
 
 def write_all(fd: int, data: bytes) -> None:

@@ -1,8 +1,10 @@
 """The folder of commands: read once, moved away, nothing overwritten."""
 
+import fcntl
 import json
 import os
 import shutil
+import signal
 import stat
 import subprocess
 import time
@@ -89,6 +91,36 @@ def test_a_file_without_end_is_not_read(box):
     with drop(box, "big.json", b"").open("wb") as f:
         f.truncate(1 << 40)
     assert only(box).problem.code == "too_long"
+
+
+def descriptors():
+    return len(os.listdir("/proc/self/fd"))
+
+
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo, lambda path: os.symlink("/nowhere", path)], ids=["folder", "fifo", "link"])
+def test_what_lies_in_the_place_of_a_signature_silences_nobody(box, make):
+    drop(box, "a.json")
+    make(box.folder / "a.json.sig")
+    drop(box, "b.json")
+    before = descriptors()
+    for _ in range(3):
+        post = CommandFolder(box.folder).read()
+        assert [(letter.name, letter.signature) for letter in post.letters] == [("a.json", None), ("b.json", None)]
+        assert not post.error
+    assert descriptors() == before
+    box.finish(post.letters[0], "refused", "unsigned", "")
+
+
+def test_a_file_that_its_owner_keeps_others_from_opening_silences_nobody(box):
+    with drop(box, "a.json").open("r+b") as held:
+        fcntl.fcntl(held, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        old = signal.signal(signal.SIGIO, signal.SIG_IGN)  # the holder of a lease is told that somebody wants to open
+        drop(box, "b.json")
+        post = box.read()
+        signal.signal(signal.SIGIO, old)
+    assert [letter.name for letter in post.letters] == ["b.json"]
+    assert "a.json" in post.error
+    assert [letter.name for letter in box.read().letters] == ["a.json", "b.json"]
 
 
 def test_a_missing_folder_is_an_error_as_a_value(box):
