@@ -1,5 +1,5 @@
 # Build:  docker build -t parityd .
-# Run:    docker run -d --name parityd --read-only --tmpfs /tmp -p 127.0.0.1:9815:9815 -v parityd-data:/data parityd
+# Run:    docker run -d --name parityd --read-only --tmpfs /tmp -p 127.0.0.1:9815:9815 -v parityd-data:/data -v parityd-backup:/backup parityd
 #
 # Mount the folder /data, never single files in it: a bind-mounted file keeps showing its first content when it is replaced by rename, and
 # replacing by rename is how every publication is made. An engine in another container mounts the same volume and reads
@@ -20,7 +20,8 @@ RUN /opt/parityd/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheel
 FROM python:3.12-slim-bookworm
 RUN groupadd --system --gid 9815 parityd \
  && useradd --system --uid 9815 --gid 9815 --home-dir /data --no-create-home --shell /usr/sbin/nologin parityd \
- && install -d -o parityd -g parityd -m 0711 /data
+ && install -d -o parityd -g parityd -m 0711 /data \
+ && install -d -o parityd -g parityd -m 0700 /backup
 COPY --from=build /opt/parityd /opt/parityd
 ENV PATH=/opt/parityd/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
