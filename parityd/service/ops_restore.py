@@ -18,10 +18,6 @@ from pathlib import Path
 
 import msgspec
 
-from parityd.core.commands import Halt
-from parityd.core.instants import parse_time
-from parityd.core.ladder_state import LadderState
-from parityd.core.ladder_table import SEVERITY, worst
 from parityd.core.verdicts import Standing
 from parityd.edges.audit import AuditFiles
 from parityd.edges.audit import read as audit_entries
@@ -34,13 +30,13 @@ from parityd.service.ops_backup import COPIED, LINKED, STORE, Backup, apart, bri
 from parityd.service.ops_init import folders
 from parityd.service.ops_refill import Refilled, by_prefix, due, refill
 from parityd.service.ops_state import Past, past_of_files, past_of_store, reading_store
+from parityd.service.ops_survival import above, lines, merged, remember
 from parityd.service.workplace import App
 from parityd.settings import Settings
 from parityd.store import AuditDraft, Commit, FileEntry, ReportEntry, Store, StoreBroken, StoreUnavailable
 from parityd.store.connect import copy as copy_store
 from parityd.store.connect import set_aside
 
-MARGIN = 100_000
 BESIDE = ".being-made"
 Built = Callable[..., AbstractContextManager[App]]
 
@@ -90,7 +86,7 @@ def restore(settings: Settings, folder: Path, built: Built, now_ns: int) -> Exch
         done = _exchange(
             settings,
             built,
-            _merged(past, backed, lost=lost),
+            merged(past, backed, lost=lost),
             made,
             old,
             AuditDraft(ts_ns=now_ns, event="store.restored", actor="operator", data=data),
@@ -118,11 +114,9 @@ def rebuild(settings: Settings, built: Built, now_ns: int) -> Exchanged:
         data = {"files": len({(x.book, x.prefix) for x in archived(root)}), "recorded_order": len(old.entries)}
         audit = AuditDraft(ts_ns=now_ns, event="store.rebuilt", actor="operator", data=data)
         with Store.open(beside, now_ns=now_ns) as store:
-            tail = AuditFiles(root / "audit").tail()
-            if tail.sequence:
-                store.continue_audit(tail.sequence, tail.hash)
+            _trail(store, root)
             store.commit(Commit(reports=old.reports, events=old.events))
-        return _exchange(settings, built, _merged(past, Past(), lost=lost), None, old, audit, now_ns)
+        return _exchange(settings, built, merged(past, Past(), lost=lost), None, old, audit, now_ns)
 
 
 # --- what is there now ----------------------------------------------------------------------------------------------
@@ -136,7 +130,7 @@ def _past(settings: Settings) -> tuple[Past, bool]:
     lost = not store.readable or (traces and not path.exists())
     if not lost:
         files.standing, files.halts = Standing(), HaltState()
-    return _merged(store if store.readable else Past(), files, lost=lost), lost
+    return merged(store if store.readable else Past(), files, lost=lost), lost
 
 
 def _told(path: Path) -> _Old:
@@ -180,6 +174,15 @@ def _export(path: Path, root: Path) -> None:
         return
 
 
+def _trail(store: Store, root: Path) -> None:
+    """A new store has the whole trail of the files; where that does not hold together, it goes on from its end."""
+    tail, rows = AuditFiles(root / "audit").tail(), list(audit_entries(root / "audit"))
+    if rows and (rows[0]["sequence"], rows[-1]["sequence"]) == (1, tail.sequence):
+        store.adopt_audit(rows)
+    elif tail.sequence:
+        store.continue_audit(tail.sequence, tail.hash)
+
+
 def _cleared(path: Path) -> Path:
     """The place beside the store, without what an earlier try left there."""
     beside = path.with_name(path.name + BESIDE)
@@ -205,49 +208,13 @@ def _audit_in_place(folder: Path, root: Path, now_ns: int) -> list[Path]:
     return []
 
 
-# --- what must survive ----------------------------------------------------------------------------------------------
-
-
-def heavier(a: LadderState | None, b: LadderState | None) -> LadderState:
-    """The more severe of two states of one strategy (`a` where they are as severe), with the latches of both."""
-    if a is None or b is None:
-        found = a if a is not None else b
-        assert found is not None  # noqa: S101  one of them is there
-        return found
-    base = b if SEVERITY[b.action] > SEVERITY[a.action] else a
-    codes = {latch.code for latch in base.latched}
-    latched = (*base.latched, *(latch for latch in (*a.latched, *b.latched) if latch.code not in codes))
-    action = worst(base.action, *(latch.action for latch in latched if not latch.held_back))
-    reason = base.reason if action == base.action else next(latch.reason for latch in latched if latch.action == action)
-    return msgspec.structs.replace(base, latched=latched, action=action, reason=reason, since_ns=max(a.since_ns, b.since_ns))
-
-
-def _merged(a: Past, b: Past, *, lost: bool) -> Past:
-    """Both, the more careful of each; `a` is the newer."""
-    names = {*a.standing.ladders, *b.standing.ladders}
-    ladders = {name: heavier(a.standing.ladders.get(name), b.standing.ladders.get(name)) for name in names}
-    commands = {(c.command, c.strategy, c.accepted_ns, c.content_hash): c for c in (*b.standing.commands, *a.standing.commands)}
-    latches = {x.name: x for x in (*b.halts.latches, *a.halts.latches)}
-    halts = HaltState(latches=tuple(latches[name] for name in sorted(latches)))
-    standing = Standing(
-        ladders=ladders, commands=sorted(commands.values(), key=lambda c: c.accepted_ns),
-        halts=[Halt(scope=x.scope, reason=x.reason, since_ns=x.since_ns) for x in halts.latches],
-        broken_store=lost or a.standing.broken_store or b.standing.broken_store, default_action=a.standing.default_action,
-        first_start=a.standing.first_start or b.standing.first_start,
-    )  # fmt: skip
-    return Past(
-        standing=standing, halts=halts, applied={**b.applied, **a.applied}, sequence=max(a.sequence, b.sequence),
-        decision_sequence=max(a.decision_sequence, b.decision_sequence), instance=a.instance or b.instance, memories={**b.memories, **a.memories},
-    )  # fmt: skip
-
-
 # --- the exchange ---------------------------------------------------------------------------------------------------
 
 
 def _exchange(settings: Settings, built: Built, past: Past, made: Backup | None, old: _Old, audit: AuditDraft, now_ns: int) -> Exchanged:
     path = settings.store_path()
     beside = path.with_name(path.name + BESIDE)
-    sequence, decision = _above(settings, past, made, now_ns)
+    sequence, decision = above(settings, past, made, now_ns)
     told = {"sequence": sequence, "decision_sequence": decision, "instance": past.instance or (made.instance if made is not None else "")}
     states = {
         "standing": msgspec.msgpack.encode(past.standing), "halts": msgspec.json.encode(past.halts), "publisher": msgspec.json.encode(told),
@@ -259,43 +226,15 @@ def _exchange(settings: Settings, built: Built, past: Past, made: Backup | None,
     aside = settings.model_copy(update={"store": settings.store.model_copy(update={"url": f"sqlite:///{beside}"})})
     with built(aside, command=audit.event, locked=True) as app:
         done = Exchanged(records=Refilled(), sequence=sequence, must_reset=past.standing.broken_store, halts=len(past.halts.latches))
-        _remember(app, past)
+        remember(app, past)
         done.records = refill(app, due(settings.data_dir, old.entries, known))
-        _lines(app)
+        lines(app)
         app.brain.commit_extras()
     done.kept = _set_aside(path, now_ns)
     os.rename(beside, path)
     sync_folder(path.parent)
     _export(path, settings.data_dir)
     return done
-
-
-def _above(settings: Settings, past: Past, made: Backup | None, now_ns: int) -> tuple[int, int]:
-    """Sequences that nobody can have seen."""
-    sequence, decision = past.sequence, past.decision_sequence
-    if made is not None:
-        sequence, decision = max(sequence, made.sequence), max(decision, made.decision_sequence)
-    if not (settings.data_dir / "system_actions/trading_override.json").exists():
-        since = now_ns - parse_time(made.created) if made is not None else 0
-        sequence += MARGIN + max(0, round(2 * since / 1e9 / settings.publish.interval))
-        decision += MARGIN
-    return sequence + 1, decision + 1
-
-
-def _remember(app: App, past: Past) -> None:
-    """What no record tells of a strategy: what was published for it, and when."""
-    for name, memory in past.memories.items():
-        s = app.brain.v.m.strategy(name)
-        if memory.publications.version > s.memory.publications.version:
-            s.memory.publications = memory.publications
-
-
-def _lines(app: App) -> None:
-    """The lines before which trades raise nothing, as the ladders have them."""
-    for name, state in app.brain.v.standing.ladders.items():
-        s = app.brain.v.m.strategies.get(name)
-        if s is not None:
-            s.memory.line = max(s.memory.line, state.line, state.reset_ns)
 
 
 def _set_aside(path: Path, now_ns: int) -> list[Path]:
