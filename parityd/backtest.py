@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from parityd.core.compare import Comparison, LogError, compare_logs
+from parityd.core.compare import Comparison, LogError, Side, compare_logs, compare_sides, read_side
 from parityd.edges.clock import now
 from parityd.edges.decision_log import DecisionLogError, DecisionLogger, load_decision_log
 from parityd.edges.market_data import MarketDataError, read_table, write_records
@@ -172,12 +172,14 @@ __all__ = [
     "PositionState",
     "Product",
     "QueueModel",
+    "Side",
     "Signal",
     "SimulatedFill",
     "SlippageModel",
     "Strategy",
     "StrategyNotFoundError",
     "compare_logs",
+    "compare_sides",
     "from_frame",
     "load_bars",
     "load_decision_log",
@@ -185,6 +187,7 @@ __all__ = [
     "load_quotes",
     "load_strategy",
     "make_bars",
+    "read_side",
     "records",
     "run_backtest_production",
     "write_records",

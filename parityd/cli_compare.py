@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from parityd.backtest import Comparison, LogError, compare_logs, load_decision_log
+from parityd.backtest import Comparison, LogError, Side, compare_sides, load_decision_log, read_side
 
 BAD_INPUT, NO_GO = 3, 2
 
@@ -32,7 +32,21 @@ def input_checked() -> Iterator[None]:
         raise typer.Exit(BAD_INPUT) from None
 
 
-def _described(result: Comparison) -> str:
+def _read(path: Path) -> tuple[Side, bool]:
+    """What is compared of a log, and whether it is cut short; the document itself is let go."""
+    log = load_decision_log(path)
+    try:
+        return read_side(log), bool(log.get("truncated"))
+    except LogError as e:
+        raise LogError(f"{path}: {e}") from None
+
+
+def _plain(line: str) -> str:
+    """A line without what would move a terminal's cursor: symbols and reasons are a log's own words."""
+    return "".join(c if c.isprintable() else " " for c in line)
+
+
+def _described(result: Comparison) -> list[str]:
     rate = "n/a" if result.parity_rate is None else f"{result.parity_rate:.4%}"
     text = [
         f"{'GO' if result.go else 'NO-GO'}: parity rate {rate}, {result.mismatch_count} mismatches in {result.decisions} decisions over {result.hours:.1f} h; guards {result.guards}"
@@ -48,7 +62,7 @@ def _described(result: Comparison) -> str:
         text.append(f"  likely cause: {result.cause}: {result.cause_detail}")
     if result.outside_a or result.outside_b:
         text.append(f"  outside the common time: {result.outside_a} decisions of A, {result.outside_b} of B")
-    return "\n".join(text)
+    return text
 
 
 def compare(
@@ -63,18 +77,13 @@ def compare(
     """
     del config
     with input_checked():
-        first, second = load_decision_log(a), load_decision_log(b)
-        try:
-            result = compare_logs(first, second)
-        except LogError as e:
-            side, _, reason = str(e).partition(": ")
-            raise LogError(f"{a if side == 'A' else b}: {reason}") from None
+        (first, cut_a), (second, cut_b) = _read(a), _read(b)
+        result = compare_sides(first, second)
     if as_json:
-        cut = {"truncated_a": bool(first.get("truncated")), "truncated_b": bool(second.get("truncated"))}
-        typer.echo(json.dumps({**result.to_dict(), **cut}))
+        typer.echo(json.dumps({**result.to_dict(), "truncated_a": cut_a, "truncated_b": cut_b}))
     else:
-        typer.echo(_described(result))
-        for path, log in ((a, first), (b, second)):
-            if log.get("truncated"):
+        typer.echo("\n".join(_plain(line) for line in _described(result)))
+        for path, cut in ((a, cut_a), (b, cut_b)):
+            if cut:
                 typer.echo(f"  {path} is cut short: read up to its last whole decision")
     raise typer.Exit(0 if result.go else NO_GO)

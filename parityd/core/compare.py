@@ -1,8 +1,8 @@
 """Two decision logs side by side: do they decide alike, and may one go live on the strength of the other?
 
 1. Compared is what both logs cover: from the later first decision to the earlier last one. Decisions outside are counted, not judged.
-2. Decisions pair by symbol and nearest time, in order, no further apart than half the usual distance of decisions, nor than 5 min. Alike = same action,
-   and a quantity within the tolerance. A decision without a counterpart is a mismatch; a hold is not, where the other log sends no holds.
+2. Decisions pair by symbol and nearest time (of one moment: by action), in order, no further apart than half the usual distance of decisions, nor
+   than 5 min. Alike = same action, and a quantity within the tolerance. A decision without a counterpart is a mismatch; a hold is not, where the other log sends no holds.
 3. Guards are comparable only where both logs name them; not comparable is never go.
 4. Go needs all: rate > 99 %, the same guard violations, the same number of trades in every symbol, 24 h or more. Without a common
    decision there is no rate and no go.
@@ -10,23 +10,21 @@
 """
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 import numpy as np
 
-from parityd.core.compare_cause import Entry, guess
-from parityd.core.decision_document import ACTIONS
-from parityd.core.instants import SECOND, parse_time, rfc3339
-from parityd.core.records import NO_TS
+from parityd.core.compare_cause import guess, shift
+from parityd.core.compare_entries import Entry, LogError, by_symbol, entries
+from parityd.core.instants import SECOND, rfc3339
 
 MIN_RATE, MIN_HOURS = 0.99, 24.0
 MAX_REACH = 300.0 * SECOND
 
-
-class LogError(ValueError):
-    """A decision log that is none: what is wrong, and where in the document."""
+__all__ = ["Comparison", "LogError", "Side", "compare_logs", "compare_sides", "read_side"]
 
 
 class Mismatch(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,79 +89,17 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
 Pair = tuple[Entry | None, Entry | None]
 
 
-def _number(where: str, value: object) -> float | None:
-    if value is None or value == "":
-        return None
-    if isinstance(value, str | int | float) and not isinstance(value, bool):
-        try:
-            number = float(value)
-        except ValueError:
-            number = float("nan")
-        if number - number == 0.0:  # finite
-            return number
-    raise LogError(f"{where}: {value!r} is not a number")
-
-
-def _part(where: str, row: Mapping[str, Any], name: str, *, needed: bool = True) -> Mapping[str, Any]:
-    part = row.get(name)
-    if part is None and not needed:
-        return {}
-    if not isinstance(part, Mapping):
-        raise LogError(f"{where}.{name}: missing" if part is None else f"{where}.{name}: not an object")
-    return part
-
-
-def _guards(where: str, decision: Mapping[str, Any]) -> frozenset[str] | None:
-    found = decision.get("guards")
-    if found is None:
-        return None
-    if not isinstance(found, list) or not all(isinstance(g, str) for g in found):
-        raise LogError(f"{where}.guards: not a list of names")
-    return frozenset(found)
-
-
-def _entry(n: int, row: object, symbol: str) -> Entry:
-    where = f"decisions[{n}]"
-    if not isinstance(row, Mapping):
-        raise LogError(f"{where}: not an object")
-    context, decision = _part(f"{where}", row, "context"), _part(where, row, "decision")
-    execution = _part(where, row, "execution", needed=False)
-    stamp = context.get("timestamp")
-    ts = parse_time(stamp, naive_is_utc=True) if isinstance(stamp, str | int | float) else NO_TS
-    if ts == NO_TS:
-        raise LogError(f"{where}.context.timestamp: {stamp!r} is not a time")
-    action = str(decision.get("action")).strip().lower()
-    if action not in ACTIONS:
-        raise LogError(f"{where}.decision.action: {decision.get('action')!r} is none of {', '.join(ACTIONS)}")
-    marks, position = context.get("recent_marks"), context.get("position_state")
-    recent = tuple(_number(f"{where}.context.recent_marks[{k}]", m) or 0.0 for k, m in enumerate(marks)) if isinstance(marks, list) else ()
-    filled = execution.get("filled", action != "hold")
-    return Entry(
-        ts=ts, symbol=str(context.get("symbol") or symbol), action=action, quantity=_number(f"{where}.decision.quantity", decision.get("quantity")),
-        target=_number(f"{where}.decision.target_notional", decision.get("target_notional")),
-        reason=str(decision.get("reason") or ""), guards=_guards(f"{where}.decision", decision),
-        mark=_number(f"{where}.context.current_mark", context.get("current_mark")), recent=recent, position=position,
-        equity=_number(f"{where}.context.equity", context.get("equity")),
-        trades=(filled is True or str(filled).lower() == "true") + len(execution.get("other_fills") or ()),
-    )  # fmt: skip
-
-
-def entries(log: Mapping[str, Any]) -> list[Entry]:
-    """A parsed decision log's decisions in order of time. LogError: what cannot be read, and where."""
-    rows = log.get("decisions")
-    if not isinstance(rows, Sequence) or isinstance(rows, str):
-        raise LogError("decisions: missing" if rows is None else "decisions: not a list")
-    symbol = str(log.get("symbol") or "")
-    return sorted((_entry(n, row, symbol) for n, row in enumerate(rows)), key=lambda e: e.ts)
-
-
 def _spacing(rows: Sequence[Entry]) -> float:
     """Usual distance of two decisions of one symbol, ns; 0 where there is none."""
-    gaps: list[int] = []
-    for symbol in {r.symbol for r in rows}:
-        stamps = np.array([r.ts for r in rows if r.symbol == symbol], np.int64)
-        gaps += np.diff(np.unique(stamps)).tolist()
-    return float(np.median(gaps)) if gaps else 0.0
+    gaps = [np.diff(np.unique(np.array([e.ts for e in own], np.int64))) for own in by_symbol(rows).values()]
+    every = np.concatenate(gaps) if gaps else np.empty(0)
+    return float(np.median(every)) if len(every) else 0.0
+
+
+def _fits_better(one: Entry, this: Entry, other: Entry) -> bool:
+    """Whether `other`, the next, is nearer to `one` than `this`, or of the same moment and the same action, which `this` is not."""
+    near, far = abs(other.ts - one.ts), abs(this.ts - one.ts)
+    return near < far or (other.ts == this.ts and other.action == one.action != this.action)
 
 
 def pair(a: Sequence[Entry], b: Sequence[Entry], reach: float) -> list[Pair]:
@@ -173,12 +109,10 @@ def pair(a: Sequence[Entry], b: Sequence[Entry], reach: float) -> list[Pair]:
     while i < len(a) and j < len(b):
         gap = b[j].ts - a[i].ts
         if abs(gap) <= reach:
-            later_b = j + 1 < len(b) and abs(b[j + 1].ts - a[i].ts) < abs(gap)
-            later_a = i + 1 < len(a) and abs(b[j].ts - a[i + 1].ts) < abs(gap)
-            if later_b:
+            if j + 1 < len(b) and _fits_better(a[i], b[j], b[j + 1]):
                 out.append((None, b[j]))
                 j += 1
-            elif later_a:
+            elif i + 1 < len(a) and _fits_better(b[j], a[i], a[i + 1]):
                 out.append((a[i], None))
                 i += 1
             else:
@@ -199,7 +133,9 @@ def _alike(x: Entry, y: Entry, tolerance: float) -> bool:
     for p, q in ((x.quantity, y.quantity), (x.target, y.target)):
         if p is not None and q is not None:
             return abs(p - q) <= tolerance * max(abs(p), abs(q))
-    return x.action in ("hold", "close") or (x.quantity is None) == (y.quantity is None)
+    if x.meant is not None and y.meant is not None:
+        return abs(x.meant - y.meant) <= tolerance * max(abs(x.meant), abs(y.meant))
+    return x.action in ("hold", "close") or (x.meant is None) == (y.meant is None)
 
 
 def _within(rows: Sequence[Entry], start: int, end: int) -> list[Entry]:
@@ -209,8 +145,9 @@ def _within(rows: Sequence[Entry], start: int, end: int) -> list[Entry]:
 
 def _pairs(a: Sequence[Entry], b: Sequence[Entry], reach: float) -> list[Pair]:
     found: list[Pair] = []
-    for symbol in sorted({e.symbol for e in (*a, *b)}):
-        found += pair([e for e in a if e.symbol == symbol], [e for e in b if e.symbol == symbol], reach)
+    own_a, own_b = by_symbol(a), by_symbol(b)
+    for symbol in sorted(own_a.keys() | own_b.keys()):
+        found += pair(own_a.get(symbol, ()), own_b.get(symbol, ()), reach)
     holds_a, holds_b = any(e.action == "hold" for e in a), any(e.action == "hold" for e in b)
     kept = [
         (x, y)
@@ -248,9 +185,13 @@ def _guard_state(a: Sequence[Entry], b: Sequence[Entry], pairs: Sequence[Pair]) 
 
 
 def _trades(a: Sequence[Entry], b: Sequence[Entry]) -> list[TradeDifference]:
-    symbols = sorted({e.symbol for e in (*a, *b)})
-    counts = [(s, sum(e.trades for e in a if e.symbol == s), sum(e.trades for e in b if e.symbol == s)) for s in symbols]
-    return [TradeDifference(symbol=s, trades_a=m, trades_b=n) for s, m, n in counts if abs(m - n) >= 1]
+    counts: list[Counter[str]] = []
+    for rows in (a, b):
+        counts.append(Counter())
+        for e in rows:
+            counts[-1][e.symbol] += e.trades
+    m, n = counts
+    return [TradeDifference(symbol=s, trades_a=m[s], trades_b=n[s]) for s in sorted(m.keys() | n.keys()) if m[s] != n[s]]
 
 
 def _verdict(rate: float | None, guards: str, differing: int, trades: Sequence[TradeDifference], hours: float) -> list[str]:
@@ -270,21 +211,44 @@ def _verdict(rate: float | None, guards: str, differing: int, trades: Sequence[T
     return why
 
 
+class Side(msgspec.Struct, frozen=True, kw_only=True):
+    """What is compared of a log."""
+
+    run_id: str
+    config: Any
+    entries: list[Entry]
+
+
+def read_side(log: Mapping[str, Any]) -> Side:
+    """A parsed decision log as far as it is compared; the document may go. LogError: what cannot be read, and where."""
+    return Side(run_id=str(log.get("run_id") or ""), config=log.get("config"), entries=entries(log))
+
+
 def compare_logs(a: Mapping[str, Any], b: Mapping[str, Any], *, quantity_tolerance: float = 0.01) -> Comparison:
     """Compare two parsed decision logs (rules above). LogError names what cannot be read, with `A: ` or `B: ` before it."""
-    sides: list[list[Entry]] = []
+    sides: list[Side] = []
     for name, log in (("A", a), ("B", b)):
         try:
-            sides.append(entries(log))
+            sides.append(read_side(log))
         except LogError as e:
             raise LogError(f"{name}: {e}") from None
-    all_a, all_b = sides
-    spacing = min((s for s in (_spacing(all_a), _spacing(all_b)) if s), default=60.0 * SECOND)
+    return compare_sides(*sides, quantity_tolerance=quantity_tolerance)
+
+
+def _shared(a: Sequence[Entry], b: Sequence[Entry], reach: float) -> tuple[list[Entry], list[Entry]]:
+    """Rule 1."""
+    if not a or not b:
+        return [], []
+    start, end = max(a[0].ts, b[0].ts), min(a[-1].ts, b[-1].ts)
+    slack = int(reach) if end >= start - reach else 0
+    return _within(a, start - slack, end + slack), _within(b, start - slack, end + slack)
+
+
+def compare_sides(a: Side, b: Side, *, quantity_tolerance: float = 0.01) -> Comparison:
+    """Compare what was read of two logs."""
+    spacing = min((s for s in (_spacing(a.entries), _spacing(b.entries)) if s), default=60.0 * SECOND)
     reach = min(spacing / 2, MAX_REACH)
-    shared = bool(all_a and all_b)
-    start, end = (max(all_a[0].ts, all_b[0].ts), min(all_a[-1].ts, all_b[-1].ts)) if shared else (0, -1)
-    slack = int(reach) if shared and end >= start - reach else 0
-    in_a, in_b = _within(all_a, start - slack, end + slack), _within(all_b, start - slack, end + slack)
+    in_a, in_b = _shared(a.entries, b.entries, reach)
     pairs = _pairs(in_a, in_b, reach)
     common = [(x, y) for x, y in pairs if x is not None and y is not None]
     wrong = [(x, y) for x, y in pairs if x is None or y is None or not _alike(x, y, quantity_tolerance)]
@@ -293,10 +257,21 @@ def compare_logs(a: Mapping[str, Any], b: Mapping[str, Any], *, quantity_toleran
     guards, differing = _guard_state(in_a, in_b, pairs)
     trades = _trades(in_a, in_b)
     reasons = _verdict(rate, guards, len(differing), trades, hours)
-    cause, detail = guess(wrong, common, (a.get("config"), b.get("config"))) if wrong and common else (None, None)
+    cause, detail = _cause(a, b, wrong, common, spacing)
     return Comparison(
         go=not reasons, reasons=reasons, parity_rate=rate, decisions=len(pairs), common=len(common), mismatch_count=len(wrong),
         mismatches=[_mismatch(x, y) for x, y in wrong], guards=guards, guard_differences=differing, trade_differences=trades, hours=hours,
-        cause=cause, cause_detail=detail, run_a=str(a.get("run_id") or ""), run_b=str(b.get("run_id") or ""),
-        outside_a=len(all_a) - len(in_a), outside_b=len(all_b) - len(in_b),
+        cause=cause, cause_detail=detail, run_a=a.run_id, run_b=b.run_id,
+        outside_a=len(a.entries) - len(in_a), outside_b=len(b.entries) - len(in_b),
     )  # fmt: skip
+
+
+def _cause(a: Side, b: Side, wrong: Sequence[Pair], common: Sequence[Pair], spacing: float) -> tuple[str | None, str | None]:
+    """Rule 5; without a common decision only a shift in time can be told."""
+    if common and not wrong:
+        return None, None
+    moved = shift(a.entries, b.entries, min(spacing / 2, MAX_REACH))
+    if moved:
+        bars = f" ({round(abs(moved) / spacing)} decisions)" if abs(moved) >= spacing else ""
+        return "shifted time", f"B shows A's marks {abs(moved) / SECOND:g} s {'later' if moved > 0 else 'earlier'}{bars}"
+    return guess(wrong, (a.config, b.config)) if common else (None, None)

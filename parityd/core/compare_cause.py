@@ -8,69 +8,69 @@
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from math import isnan
+from statistics import median
 from typing import Any
 
-import msgspec
+from parityd.core.compare_entries import Entry, by_symbol
 
 _MIN_VOTES, _OFTEN = 10, 20
 _NEAR = 1e-9
-_Sided = tuple["Entry | None", "Entry | None"]
-
-
-class Entry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One decision of a log. `ts` ns; None and empty: not said; `trades` counts the fills that the entry tells of."""
-
-    ts: int
-    symbol: str
-    action: str
-    quantity: float | None
-    target: float | None
-    reason: str
-    guards: frozenset[str] | None
-    mark: float | None
-    recent: tuple[float, ...]
-    position: Any
-    equity: float | None
-    trades: int
+_Sided = tuple[Entry | None, Entry | None]
+_Marks = tuple[str, float, float, float]
 
 
 def _same(x: float | None, y: float | None, tolerance: float = _NEAR) -> bool:
     if x is None or y is None:
         return True  # not said: no evidence of a difference
-    return abs(x - y) <= tolerance * max(abs(x), abs(y))
+    return isnan(x) or isnan(y) or abs(x - y) <= tolerance * max(abs(x), abs(y))
 
 
-def _held(position: Any) -> float | None:
+_POSITION = ("quantity", "size", "position", "qty", "side", "direction", "state")
+
+
+def _held(position: Any) -> float | str | None:
+    """A position as a number, or a word where it is said in one."""
     if isinstance(position, Mapping):
-        position = position.get("quantity")
+        position = next((position[name] for name in _POSITION if position.get(name) is not None), None)
     try:
         return float(position)
     except (TypeError, ValueError):
-        return None
+        return position.strip().lower() or None if isinstance(position, str) else None
 
 
-def shift(common: Sequence[tuple[Entry, Entry]]) -> int:
-    """By how many decisions B's marks trail A's (negative: lead); 0 where no shift explains them clearly better than none.
+def _alike_held(p: float | str | None, q: float | str | None) -> bool:
+    if isinstance(p, str) or isinstance(q, str):
+        return p is None or q is None or p == q
+    return _same(p, q, 1e-6)
 
-    Three marks in a row vote for every distance at which the other log shows the same three; what occurs too often says nothing.
+
+def shift(a: Sequence[Entry], b: Sequence[Entry], reach: float) -> int:
+    """By how many ns B's marks trail A's (negative: lead); 0 where no shift explains them clearly better than none.
+
+    Three marks in a row of a symbol vote for every distance in time at which the other log shows the same three; what occurs too often says nothing.
     """
-    a, b = ([e.mark for e in side] for side in zip(*common, strict=True))
-    where: dict[tuple[float | None, ...], list[int]] = {}
-    for i in range(len(a) - 2):
-        where.setdefault(tuple(a[i : i + 3]), []).append(i)
-    votes: Counter[int] = Counter()
-    voters = 0
-    for j in range(len(b) - 2):
-        key = tuple(b[j : j + 3])
-        found = where.get(key, ())
-        if 0 < len(found) <= _OFTEN and len(set(key)) > 1:
-            voters += 1
-            votes.update(j - i for i in found)
-    if voters < _MIN_VOTES:
+    where: dict[_Marks, list[int]] = {}
+    for ts, key in _triples(a):
+        where.setdefault(key, []).append(ts)
+    votes = [[ts - then for then in where[key]] for ts, key in _triples(b) if 0 < len(where.get(key, ())) <= _OFTEN]
+    if len(votes) < _MIN_VOTES:
         return 0
-    best, for_it = max(votes.items(), key=lambda v: (v[1], -abs(v[0])))
-    return best if best and for_it > 0.8 * voters and votes[0] < 0.2 * voters else 0
+    width = max(reach / 2, 1.0)
+    most, _ = max(Counter(round(d / width) for vote in votes for d in set(vote)).items(), key=lambda v: (v[1], -abs(v[0])))
+    best = round(median(d for vote in votes for d in vote if abs(d - most * width) <= width))
+    for_it = sum(any(abs(d - best) <= width for d in vote) for vote in votes)
+    for_none = sum(any(abs(d) <= reach for d in vote) for vote in votes)
+    return best if abs(best) > reach and for_it > 0.8 * len(votes) and for_none < 0.2 * len(votes) else 0
+
+
+def _triples(rows: Sequence[Entry]) -> Iterator[tuple[int, _Marks]]:
+    """Time of the first, and marks, of each three decisions in a row that say them, and not all the same."""
+    for symbol, own in by_symbol(rows).items():
+        for x, y, z in zip(own, own[1:], own[2:], strict=False):
+            if x.mark is not None and y.mark is not None and z.mark is not None and not x.mark == y.mark == z.mark:
+                yield x.ts, (symbol, x.mark, y.mark, z.mark)
 
 
 def _skips(longer: Sequence[float], shorter: Sequence[float]) -> bool:
@@ -111,15 +111,8 @@ def _recent_differ(x: Entry, y: Entry) -> tuple[str, str] | None:
     return "market data", "the recent marks differ while the current mark agrees"
 
 
-def guess(wrong: Sequence[_Sided], common: Sequence[tuple[Entry, Entry]], configs: tuple[Any, Any]) -> tuple[str, str]:
-    """(cause, what it rests on), rules 1 and 2. `wrong` is not empty and in order of time."""
-    moved = shift(common)
-    if moved:
-        gap = common[1][0].ts - common[0][0].ts
-        return (
-            "shifted time",
-            f"B shows A's marks {abs(moved)} decisions {'later' if moved > 0 else 'earlier'} (about {abs(moved) * gap / 1e9:g} s)",
-        )
+def guess(wrong: Sequence[_Sided], configs: tuple[Any, Any]) -> tuple[str | None, str | None]:
+    """(cause, what it rests on), rules 1 and 2; None where the first mismatch says nothing. `wrong` is not empty and in order of time."""
     x, y = wrong[0]
     if x is None or y is None:
         lone = sum(p is None or q is None for p, q in wrong)
@@ -136,23 +129,32 @@ def guess(wrong: Sequence[_Sided], common: Sequence[tuple[Entry, Entry]], config
         if not _same(x.equity, y.equity, 1e-6):
             return "equity", f"the equity is {x.equity:g} against {y.equity:g}, and the size follows it"
         return "sizing", "same action, another size" + _and_config(configs)
+    return _other_action(x, y, wrong, configs)
+
+
+def _other_action(x: Entry, y: Entry, wrong: Sequence[_Sided], configs: tuple[Any, Any]) -> tuple[str | None, str | None]:
     p, q = _held(x.position), _held(y.position)
-    if not _same(p, q, 1e-6):
-        told = "position state", f"the position is {p:g} against {q:g}"
+    if not _alike_held(p, q):
+        if not any(_same_inputs(*w) for w in wrong):  # else it was carried in from before and may hide the parameter behind it
+            return "position state", f"the position is {_said(p)} against {_said(q)}"
     elif not _same(x.equity, y.equity, 1e-3):
-        told = "equity", f"the equity is {x.equity:g} against {y.equity:g}"
-    if told is None or (
-        told[0] == "position state" and any(_same_inputs(p, q) for p, q in wrong)
-    ):  # a difference carried in from before may hide the parameter behind it
-        return "indicator window", "same marks and position, another action: a parameter of the strategy" + _and_config(configs)
-    return told
+        return "equity", f"the equity is {x.equity:g} against {y.equity:g}"
+    if x.mark is None or y.mark is None:
+        return None, None
+    return "indicator window", "same marks and position, another action: a parameter of the strategy" + _and_config(configs)
+
+
+def _said(position: float | str | None) -> str:
+    return position if isinstance(position, str) else f"{position:g}"
 
 
 def _same_inputs(x: Entry | None, y: Entry | None) -> bool:
-    if x is None or y is None or x.action == y.action or not _same(x.mark, y.mark) or _recent_differ(x, y) is not None:
+    if x is None or y is None or x.action == y.action or x.mark is None or y.mark is None:
+        return False
+    if not _same(x.mark, y.mark) or _recent_differ(x, y) is not None:
         return False
     p, q = _held(x.position), _held(y.position)
-    return p is not None and q is not None and _same(p, q, 1e-6)
+    return p is not None and q is not None and _alike_held(p, q)
 
 
 def _and_config(configs: tuple[Any, Any]) -> str:

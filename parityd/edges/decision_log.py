@@ -7,12 +7,14 @@
    symbol become `_`; a name that is taken gets a number. The symbol inside is the full one.
 """
 
+import codecs
 import gzip
 import io
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -28,6 +30,7 @@ from parityd.edges.clock import now
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9.-]")
 _NAME_ROOM = 120
+EXPANDED = 4 << 30  # bytes, as of a file of the spool
 REQUIRED = ("run_id", "strategy_name", "symbol", "decisions")
 
 
@@ -163,13 +166,26 @@ def read_bytes(path: Path) -> bytes:
     raw = path.read_bytes()
     try:
         if path.suffix == ".gz":
-            return gzip.decompress(raw)
+            with gzip.GzipFile(fileobj=io.BytesIO(raw)) as stream:
+                return _bounded(stream.read)
         if path.suffix == ".zst":
-            with zstandard.ZstdDecompressor().stream_reader(io.BytesIO(raw)) as stream:
-                return stream.read()
-    except (EOFError, zstandard.ZstdError) as e:
+            with zstandard.ZstdDecompressor().stream_reader(io.BytesIO(raw), read_across_frames=True) as stream:
+                return _bounded(stream.read)
+    except (EOFError, zlib.error, zstandard.ZstdError) as e:
         raise OSError(f"cannot be expanded: {e}") from None
     return raw
+
+
+def _bounded(read: Callable[[int], bytes]) -> bytes:
+    """The whole of it, piece by piece. OSError: it expands without end."""
+    parts: list[bytes] = []
+    size = 0
+    while part := read(1 << 20):
+        parts.append(part)
+        size += len(part)
+        if size > EXPANDED:
+            raise OSError(f"expands to more than {EXPANDED >> 30} GiB")
+    return b"".join(parts)
 
 
 def _salvage(text: str) -> dict[str, Any] | None:
@@ -195,6 +211,21 @@ def _salvage(text: str) -> dict[str, Any] | None:
     return dict(document) if isinstance(document, dict) else None
 
 
+def _parsed(raw: bytes) -> Any:
+    """A document: as it stands, else with the NaN and Infinity that some writers put where no number is, else what a torn one still holds."""
+    try:
+        return msgspec.json.decode(raw)
+    except msgspec.DecodeError as e:
+        text = raw.decode("utf-8", "replace")
+        try:
+            return json.loads(text)
+        except ValueError:
+            found = _salvage(text)
+        if found is None:
+            raise ValueError(str(e)) from None
+        return found
+
+
 def load_decision_log(path: Path | str) -> dict[str, Any]:
     """A decision log as its JSON document; a torn one up to its last whole decision, with `truncated`. DecisionLogError: it is none."""
     where = Path(path)
@@ -203,14 +234,13 @@ def load_decision_log(path: Path | str) -> dict[str, Any]:
     except OSError as e:
         raise DecisionLogError(path, e.strerror or str(e)) from None
     try:
-        document = msgspec.json.decode(raw)
-    except msgspec.DecodeError as e:
-        found = _salvage(raw.decode("utf-8", "replace"))
-        if found is None:
-            raise DecisionLogError(path, f"not a decision log: {e}") from None
-        document = found
+        document = _parsed(raw.removeprefix(codecs.BOM_UTF8))
     except UnicodeDecodeError as e:
         raise DecisionLogError(path, f"not UTF-8: {e.reason} at byte {e.start}") from None
+    except RecursionError:
+        raise DecisionLogError(path, "not a decision log: nested too deeply") from None
+    except ValueError as e:
+        raise DecisionLogError(path, f"not a decision log: {e}") from None
     if not isinstance(document, dict):
         raise DecisionLogError(path, "not a decision log: the document is not an object")
     for name in REQUIRED:

@@ -1,5 +1,6 @@
 """Two decision logs: alike or not, what differs, why it may, and whether that is good enough to go live."""
 
+from time import process_time
 from typing import Any
 
 import pytest
@@ -190,3 +191,52 @@ def test_the_two_logs_can_be_swapped() -> None:
 def test_a_log_that_cannot_be_read_says_where(broken: dict[str, Any], where: str) -> None:
     with pytest.raises(LogError, match=f"^B: .*{where}"):
         compare_logs(log(), {**log(), **broken})
+
+
+def test_a_shift_that_leaves_no_common_decision_is_named_too() -> None:
+    quarter = [row(k * 15, act(k)) for k in range(200)]
+    moved = [row(k * 15, act(k), shift_ns=301 * 10**9) for k in range(200)]
+    for r, m in zip(quarter, moved, strict=True):
+        m["context"]["current_mark"] = r["context"]["current_mark"]
+    found = compare_logs(log(quarter), log(moved))
+    assert (found.go, found.common, found.cause, found.cause_detail) == (False, 0, "shifted time", "B shows A's marks 301 s later")
+    days = compare_logs(log(moved), log([row(k * 15, act(k), shift_ns=-60 * 86_400 * 10**9) for k in range(200)]))
+    assert (days.common, days.cause) == (0, "shifted time")
+
+
+def test_where_no_marks_are_said_no_cause_is_made_of_them() -> None:
+    def bare(*wrong: int) -> dict[str, Any]:
+        rows = [row(k, "sell" if k in wrong else act(k), current_mark=..., recent_marks=..., position_state=...) for k in range(2 * DAY)]
+        return log(rows)
+
+    found = compare_logs(bare(), bare(900))
+    assert (found.mismatch_count, found.cause, found.cause_detail) == (1, None, None)
+
+
+def test_a_position_in_words_is_a_cause() -> None:
+    found = compare_logs(changed(900, to="hold", position_state="flat", filled=False), changed(900, position_state="long"))
+    assert (found.cause, found.cause_detail) == ("position state", "the position is flat against long")
+
+
+def test_two_decisions_of_one_moment_pair_by_action_in_any_order() -> None:
+    reversal = [row(10, "close"), row(10, "buy"), row(20, "sell")]
+    rest = [row(k, act(k)) for k in range(30, 2 * DAY)]
+    found = compare_logs(log([*reversal, *rest]), log([*reversed(reversal), *rest]))
+    assert (found.go, found.mismatch_count) == (True, 0)
+    lone = compare_logs(log([*reversal, *rest]), log([reversal[1], *reversal[2:], *rest]))
+    assert [(m.action_a, m.action_b) for m in lone.mismatches] == [("close", None)]
+
+
+def test_a_target_of_notional_is_the_quantity_it_means() -> None:
+    mark = row(60)["context"]["current_mark"]
+    meant = changed(60, to="buy", quantity=None, target_notional=str(2 * float(mark)))
+    assert compare_logs(changed(60, to="buy", quantity="2"), meant).mismatch_count == 0
+    assert compare_logs(changed(60, to="buy", quantity="2.1"), meant).mismatch_count == 1
+
+
+def test_a_thousand_symbols_cost_no_more_than_their_decisions() -> None:
+    """A symbol is not looked for among all decisions: with a thousand of them that took eight minutes."""
+    many = log([row(k, act(k), symbol=f"S{n}") for n in range(1000) for k in range(20)])
+    began = process_time()
+    assert compare_logs(many, many).common == 20_000
+    assert process_time() - began < 10

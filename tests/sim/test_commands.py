@@ -1,12 +1,15 @@
 """`simulate`, `backtest` and `compare` as a user types them."""
 
+import gzip
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import typer
+import zstandard
 from typer.testing import CliRunner
 
 from parityd.cli_sim import register
@@ -141,3 +144,75 @@ def test_several_files_are_several_symbols(tmp_path: Path, bars: Path) -> None:
     found = json.loads(run("backtest", bars, second, "--log-directory", tmp_path / "logs", "--json")[0])
     assert found["symbols"] == ["BTC-USD", "ETH-USD"]
     assert len(found["log_paths"]) == 2
+
+
+@pytest.fixture
+def two_days() -> dict[str, Any]:
+    """A decision log of two days."""
+    start, rows = datetime(2026, 3, 2, tzinfo=UTC), []
+    for k in range(192):
+        action = {3: "buy", 7: "close"}.get(k % 8, "hold")
+        context = {
+            "timestamp": (start + k * timedelta(minutes=15)).isoformat(),
+            "symbol": "X",
+            "current_mark": str(100 + k % 37),
+            "recent_marks": [],
+        }
+        decision = {"action": action, "quantity": "1", "reason": "as ever", "guards": []}
+        rows.append({"context": context, "decision": decision, "execution": {"filled": action != "hold"}})
+    return {
+        "run_id": "r",
+        "strategy_name": "s",
+        "symbol": "X",
+        "start_time": start.isoformat(),
+        "config": {},
+        "decisions": rows,
+        "metrics": {},
+    }
+
+
+def test_a_log_counts_as_whole_whatever_its_writer_put_where_no_number_is(tmp_path: Path, two_days: dict[str, Any]) -> None:
+    a, b = tmp_path / "a.json", tmp_path / "b.json"
+    a.write_text(json.dumps(two_days))
+    b.write_text("\ufeff" + json.dumps({**two_days, "metrics": {"sharpe": float("nan"), "worst": float("-inf")}}))
+    out, _ = run("compare", a, b)
+    assert out.startswith("GO: parity rate 100.0000%")
+    assert "cut short" not in out
+    two_days["decisions"][3]["decision"]["quantity"] = float("nan")
+    b.write_text(json.dumps(two_days))
+    _, err = run("compare", a, b, code=3)
+    assert err == f"parityd: {b}: decisions[3].decision.quantity: nan is not a number\n"
+
+
+def test_a_log_nested_without_end_or_expanding_without_end_is_one_line(
+    tmp_path: Path, two_days: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b = tmp_path / "a.json", tmp_path / "b.json.gz"
+    a.write_text(json.dumps(two_days))
+    for raw in (b"[" * 100_000, json.dumps(two_days).replace('"config": {}', '"config": ' + "[" * 100_000 + "]" * 100_000).encode()):
+        b.write_bytes(gzip.compress(raw))
+        _, err = run("compare", a, b, code=3)
+        assert err == f"parityd: {b}: not a decision log: nested too deeply\n"
+    monkeypatch.setattr("parityd.edges.decision_log.EXPANDED", 1 << 20)
+    b.write_bytes(gzip.compress(json.dumps({**two_days, "config": " " * 3_000_000}).encode()))
+    _, err = run("compare", a, b, code=3)
+    assert "expands to more than" in err
+
+
+def test_a_log_cannot_move_the_cursor(tmp_path: Path, two_days: dict[str, Any]) -> None:
+    a, b = tmp_path / "a.json", tmp_path / "b.json"
+    a.write_text(json.dumps(two_days))
+    two_days["decisions"][3]["decision"] |= {"action": "sell", "reason": "\x1b[2Jgone\nGO: parity rate 100 %"}
+    b.write_text(json.dumps(two_days))
+    out, _ = run("compare", a, b)
+    assert "\x1b" not in out
+    assert "    B sell 1:  [2Jgone GO: parity rate 100 %\n" in out
+
+
+def test_a_shuffled_log_and_a_compressed_one_are_the_same_log(tmp_path: Path, two_days: dict[str, Any]) -> None:
+    a, b, c = tmp_path / "a.json", tmp_path / "b.json.gz", tmp_path / "c.json.zst"
+    a.write_text(json.dumps(two_days))
+    turned = json.dumps({**two_days, "decisions": two_days["decisions"][::-1]}).encode()
+    b.write_bytes(gzip.compress(turned))
+    c.write_bytes(zstandard.compress(turned))
+    assert run("compare", a, b)[0] == run("compare", a, a)[0] == run("compare", c, a)[0]
