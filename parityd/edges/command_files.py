@@ -197,12 +197,11 @@ class CommandFolder:
                     {"ts": ts} if ts else {}
                 )
                 replace_durably(target.with_name(target.name + ".reason.json"), canonical(told) + b"\n", 0o640)
+            if letter.signature is not None:  # first: who sees the command gone may drop a mended one with its own signature
+                with contextlib.suppress(OSError):
+                    os.replace(letter.path.with_name(letter.path.name + ".sig"), target.with_name(target.name + ".sig"))
             if exists(letter.path):
                 move_durably(letter.path, target)
-            beside = letter.path.with_name(letter.path.name + ".sig")
-            if letter.signature is not None and exists(beside):
-                with contextlib.suppress(OSError):  # whatever lies there by now: the command itself is dealt with
-                    os.replace(beside, target.with_name(target.name + ".sig"))
         except OSError as e:
             if e.errno not in _UNMOVED:
                 raise

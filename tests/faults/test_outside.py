@@ -39,7 +39,7 @@ def test_case_36_a_scrape_flood_and_stuck_clients_hold_up_no_renewal(box: Box) -
         threads = [threading.Thread(target=flood) for _ in range(4)]
         for t in threads:
             t.start()
-        steady(box, 2.5)
+        steady(box, 1.5)
         stop.set()
         for t in threads:
             t.join()
@@ -52,7 +52,7 @@ def test_case_36_a_taken_port_and_a_dead_notification_service_stop_nothing(box: 
         taken.listen()
         with box.running(ready=False):
             box.until(box.fresh, 15)
-            steady(box, 2)
+            steady(box, 1)
             (box.data / "overrides/HALT").touch()
             box.until(lambda: box.override()["action"] == "EMERGENCY_STOP", 2)
             assert box.stop() == 0
@@ -65,7 +65,7 @@ def test_case_36_a_full_log_target_holds_up_nothing_not_even_the_end(box: Box, m
         while True:
             os.write(writer, b"x" * 4096)
     os.set_blocking(writer, True)
-    decisions, fills = trades(200)
+    decisions, fills = trades(60)
     try:
         with box.running(ready=False, stderr=writer, env={"PYTHONUNBUFFERED": "1"}):  # started anew: how an interpreter ends is part of it
             box.until(box.fresh, 15)
@@ -73,7 +73,7 @@ def test_case_36_a_full_log_target_holds_up_nothing_not_even_the_end(box: Box, m
                 box.drop("live", part)
             box.drop("backtest", [*model.take(decisions), over()])
             box.drop("live", [over()])
-            steady(box, 2)
+            steady(box, 1)
             box.until(lambda: not box.spooled(), 15)
             assert box.stop() == 0
     finally:
@@ -236,7 +236,7 @@ def test_control_with_the_lock_taken_out_a_second_daemon_starts(box: Box) -> Non
         second = Box(box.root, data=box.data)
         try:
             second.start(shim="no_lock")
-            time.sleep(2.5)
+            box.until(lambda: second.proc.poll() is not None or box.log().count('"service.ready"') == 2, 20)
             assert second.proc.poll() is None, "the control proves nothing"
         finally:
             second.kill()

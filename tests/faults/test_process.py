@@ -204,7 +204,7 @@ def test_case_10_a_crash_loop_is_never_given_up_and_safe_throughout(box: Box, mo
     box.drop("backtest", [*model.take(decisions), over()])
     box.drop("live", [*model.take(fills), over()])
     gate = box.gate()
-    for _ in range(5):
+    for _ in range(3):
         box.start(shim="eager_crash")
         box.ended()
         assert not gate.read().trading_enabled

@@ -170,7 +170,7 @@ def test_case_23_many_files_at_once_in_bounded_memory_with_steady_renewals(box: 
     with box.running():  # a first publication, so that there is something to renew
         pass
     started = time.monotonic()
-    decisions, fills = trades(1000)
+    decisions, fills = trades(400)
     with box.running():
         for book, records in (("backtest", model.take(decisions)), ("live", model.take(fills))):
             folder = box.data / "spool" / book

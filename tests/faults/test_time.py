@@ -53,7 +53,7 @@ def test_case_26_in_1970_files_wait_and_nothing_is_refused_for_its_date(box: Box
     box.drop("backtest", [*model.take(decisions), over()])
     box.drop("live", [*model.take(fills), over()])
     with box.running(env=faked(box, "@1970-01-01 01:00:00"), ready=False):
-        time.sleep(3)
+        box.until(lambda: "files wait until it has passed it" in box.get("/api/v1/status")[1].decode(), 10, "the files were seen")
         assert len(box.spooled()) == 2
         assert not box.rejected()
         set_clock(box, "+0s")
