@@ -545,6 +545,8 @@ def rare_line(line: int, record: Rare, bounds: Bounds, ts: int | None = None) ->
     if fault is None and isinstance(record, Run):
         a, b = parse_time(record.from_), parse_time(record.to)
         fault = "from and to must be times, from before to" if NO_TS in (a, b) or a >= b else None
+    if fault is None and isinstance(record, Heartbeat) and not 0 <= (record.override_sequence or 0) < 2**53:
+        fault = f"override_sequence is {record.override_sequence}: must be a decision_sequence, at least 0 and below 2^53"
     if fault is None and isinstance(record, Heartbeat) and record.next_by not in (None, "") and parse_time(record.next_by) == NO_TS:
         fault = f"next_by {str(record.next_by)[:80]!r} is neither RFC 3339 with an offset nor epoch seconds"
     if fault is not None:

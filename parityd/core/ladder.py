@@ -7,7 +7,7 @@
    and what it held back comes into force when it is switched off.
 5. A force_enable ends when the action rises over what stood when it was accepted, at an EMERGENCY finding of a new code, at `not_obeyed`, by
    either clock, or by reset; ended it never comes back.
-6. State in, state out: a state restored from its bytes goes on as if nothing had happened. The reason changes with the action only.
+6. State in, state out: a state restored from its bytes goes on as if nothing had happened. The reason changes with the action, or with a reset.
 7. A closed period is judged once and in order; late data, other thresholds and a re-run backtest clear nothing.
 """
 
@@ -24,6 +24,7 @@ from parityd.core.ladder_table import ADVISORY, LEVEL_RANK, SEVERITY, TRANSITION
 from parityd.core.parameters import Escalation, Recovery, StrategyTerms
 
 NOTHING = "nothing found"
+AFTER_RESET = "reset by an operator"
 
 
 def on_scan(state: LadderState, findings: Sequence[Finding], now: int, terms: StrategyTerms) -> Outcome:
@@ -73,8 +74,12 @@ def on_reset(state: LadderState, now: int) -> Outcome:
         warning_streak=0, critical_streak=0, line=now, reset_ns=now, enable=None,
         held=standing, findings=tuple(one.finding for one in standing), level=level_over(tuple(one.finding for one in standing)),
     )  # fmt: skip
-    outcome = _settled(state, after, now, advisory=state.advisory, rise="", fall="reset by an operator")
-    return msgspec.structs.replace(outcome, ended="reset" if state.enable is not None else "")
+    rise = _asking(after, after.findings) if after.findings else ""
+    outcome = _settled(state, after, now, advisory=state.advisory, rise=rise, fall=AFTER_RESET)
+    found = outcome.state
+    if found.action == state.action and rise:  # what it said before may be behind the line
+        found = msgspec.structs.replace(found, reason=_sentence(found, f"{AFTER_RESET}; {rise}"))
+    return _outcome(state, found, ended="reset" if state.enable is not None else "")
 
 
 def on_enable(state: LadderState, command: Command) -> Outcome:

@@ -232,6 +232,18 @@ def test_a_reset_ends_state_findings_that_are_mended_and_keeps_those_that_stand(
     assert (outcome.action, outcome.level) == ("REDUCE_SIZE", "CRITICAL")
 
 
+def test_after_a_reset_the_reason_is_what_still_stands_and_not_what_lies_behind_the_line():
+    desk = Desk()
+    desk.scan(finding("CRITICAL"), present(code="lagging"))
+    assert "tracking_error" in desk.state.reason
+    since = desk.state.since_ns
+    outcome = desk.reset()
+    assert (outcome.action, outcome.changed, outcome.state.since_ns) == ("REDUCE_SIZE", False, since)
+    assert outcome.reason.startswith("momentum: reset by an operator; lagging")
+    desk.scan(finding("EMERGENCY"), present(code="lagging"))
+    assert desk.reset().reason.startswith("momentum: reset by an operator; lagging")
+
+
 def test_advisory_mode_caps_what_rises_and_says_what_would_be():
     desk = Desk(terms=ADVISORY)
     outcome = desk.scan(finding("EMERGENCY"))

@@ -20,7 +20,7 @@ from parityd.core.commands import Command, Halt, Moment, after_reset, concerns, 
 from parityd.core.evidence import Assessment
 from parityd.core.in_force import in_force, most_severe
 from parityd.core.instants import DAY_NS, day_text
-from parityd.core.ladder import on_check, on_clock, on_enable, on_period_closed, on_reset, on_scan
+from parityd.core.ladder import AFTER_RESET, on_check, on_clock, on_enable, on_period_closed, on_reset, on_scan
 from parityd.core.ladder_recovery import WITHIN_NS, Trial
 from parityd.core.ladder_state import LadderState, asked
 from parityd.core.ladder_table import ACTIONS, LEVELS, SEVERITY
@@ -79,7 +79,7 @@ class Ladder(RuleBasedStateMachine):
         assert (outcome.action, outcome.previous) == (self.state.action, before.action)
         assert outcome.changed == (outcome.action != before.action)
         assert outcome.reason
-        assert outcome.changed or before.since_ns == 0 or outcome.reason == before.reason
+        assert outcome.changed or before.since_ns == 0 or outcome.reason == before.reason or AFTER_RESET in outcome.reason, "6"
         if not may_fall:
             assert severity(outcome.action) >= severity(before.action), "1: only a check or a reset lowers"
             assert severity(self.state.rung) >= severity(before.rung), "1"
