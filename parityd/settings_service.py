@@ -5,6 +5,7 @@
 3. Users are checked against the machine's accounts here, so that a misspelt operator is found at start and not at 3 a.m.
 """
 
+import contextlib
 import datetime as dt
 import os.path
 import pwd
@@ -88,8 +89,12 @@ class Overrides(Section):
     )
 
     def uids(self) -> frozenset[int]:
-        """The numeric ids of `allowed_users`."""
-        return frozenset(u if isinstance(u, int) else pwd.getpwnam(u).pw_uid for u in self.allowed_users)
+        """The numeric ids of `allowed_users`, as the machine knows them now; one that it does not know any more is left out."""
+        found = set()
+        for user in self.allowed_users:
+            with contextlib.suppress(KeyError):
+                found.add(user if isinstance(user, int) else pwd.getpwnam(user).pw_uid)
+        return frozenset(found)
 
 
 _STORE = re.compile(r"sqlite:///(?!:memory:)[^?#\x00]+")

@@ -18,6 +18,7 @@ from parityd.core import parameters
 from parityd.settings import RENAMED, Renamed, Settings, SettingsError, load, reload_differences
 from parityd.settings_judgement import PROFILES, Thresholds
 from parityd.settings_layers import all_keys, field_of, variable
+from parityd.settings_service import Overrides
 from parityd.settings_values import format_duration, format_size, parse_duration, parse_size
 
 ROOT = Path(__file__).parent.parent
@@ -290,6 +291,8 @@ def test_lists_and_tables_are_json_or_separated_by_commas(read):
         read("", users).overrides.allowed_users == read("", {"PARITYD_OVERRIDES__ALLOWED_USERS": '["root", 1001]'}).overrides.allowed_users
     )
     assert read("", users).overrides.uids() == {0, 1001}
+    gone = Overrides.model_construct(allowed_users=("gone-since-the-start", 1001))
+    assert gone.uids() == {1001}, "an account that is removed later ends nobody's hearing"
     assert read("[overrides]\nallowed_users = [5]", {"PARITYD_OVERRIDES__ALLOWED_USERS": ""}).overrides.allowed_users == ()
     env = {"PARITYD_SOURCES__d__PATH": "x.csv", "PARITYD_SOURCES__d__COLUMNS": "ts=Time,price=Px"}
     assert read("", env).sources["d"].columns == {"ts": "Time", "price": "Px"}

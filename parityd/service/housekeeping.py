@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import math
 import os
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -36,6 +36,7 @@ from parityd.formats.streams import unpacked
 from parityd.service import memory
 from parityd.service.brain import TurnDone
 from parityd.service.ops_archive import PACKED, Archived, days, digest, of_day
+from parityd.service.ops_rights import Fault, faults
 from parityd.service.workplace import App
 from parityd.settings import Settings
 from parityd.store import AuditDraft
@@ -255,13 +256,14 @@ def _squeezed(plain: Any) -> Iterator[bytes]:
 async def keep(
     app: App, do: Callable[[Callable[[], Any]], Awaitable[Any]], disk: Executor, stop: asyncio.Event, outer: dict[str, str]
 ) -> None:
-    """Until stopped: sizes every minute, the rest every hour, a slice at a time. `do` runs a job in the worker."""
+    """Until stopped: sizes and rights every minute, the rest every hour, a slice at a time. `do` runs a job in the worker."""
     loop = asyncio.get_running_loop()
     due = app.boottime() + round(LOOK_SECONDS * 1e9)
     while not stop.is_set():
         sizes = Tidied()
         await loop.run_in_executor(disk, look_at_sizes, app.settings, app.spool, sizes)
         _degraded(app.settings, sizes, outer)
+        _rights(await loop.run_in_executor(disk, faults, app.settings), outer)
         if app.boottime() >= due:
             more = await _slice(app, do, disk)
             due = app.boottime() + (0 if more else HOUR_NS)
@@ -270,6 +272,15 @@ async def keep(
                 continue
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), LOOK_SECONDS)
+
+
+def _rights(found: Sequence[Fault], outer: dict[str, str]) -> None:
+    """What would refuse the next start, and may keep engines from believing what is published now."""
+    grave = next((str(fault) for fault in found if fault.grave), "")
+    if grave:
+        outer["rights"] = grave
+    else:
+        outer.pop("rights", None)
 
 
 async def _slice(app: App, do: Callable[[Callable[[], Any]], Awaitable[Any]], disk: Executor) -> bool:

@@ -25,6 +25,7 @@ from parityd.edges.overrides import judge, made_out
 from parityd.edges.signatures import verify
 from parityd.service.brain import TurnDone
 from parityd.service.workplace import App
+from parityd.settings_service import Overrides
 from parityd.store.entries import AuditDraft
 
 REMEMBERED = 256
@@ -73,6 +74,8 @@ class Watch:
         self.lock = threading.Lock()
         self.errors = ""
         self.moved_ns = 0
+        self.terms: tuple[Overrides, Terms] | None = None
+        self._terms(app.settings.overrides)
         self._held: set[str] = set()
         self.left = 0  # files that the last look left: they may still be being written, or it had no more time
 
@@ -145,7 +148,7 @@ class Watch:
 
     def _judged(self, letter: Letter, folder: Facts | None, *, signatures: bool = False) -> Verdict:
         s = self.app.settings.overrides
-        terms = Terms(daemon_uid=os.geteuid(), allowed_uids=frozenset(s.uids()), signers=s.allowed_signers is not None)
+        terms = self._terms(s)
         moment = Moment(now_ns=self.app.now(), boottime_ns=self.app.boottime(), boot_id=self.app.publisher.terms.boot_id)
         v = self.app.brain.v
         ladders = dict(v.standing.ladders)
@@ -165,6 +168,12 @@ class Watch:
             signed = verify(letter.raw, letter.signature, s.allowed_signers)
             verdict = judge(letter.raw, letter.facts, folder, terms, moment, standing, signature=signed)
         return verdict
+
+    def _terms(self, s: Overrides) -> Terms:
+        """Users are looked up once a configuration: their directory may be slow, or away, when a stop has to be obeyed."""
+        if self.terms is None or self.terms[0] is not s:
+            self.terms = s, Terms(daemon_uid=os.geteuid(), allowed_uids=s.uids(), signers=s.allowed_signers is not None)
+        return self.terms[1]
 
     def _commanded(self) -> frozenset[str]:
         operators = self.app.brain.operators

@@ -13,6 +13,7 @@ from parityd.core.rows import DEAD, NOWHEN
 from parityd.edges import clock
 from parityd.service import housekeeping as house
 from parityd.service.ops_archive import archived, opened
+from parityd.service.ops_rights import faults
 from parityd.service.retention import oldest
 from parityd.settings import load
 
@@ -40,6 +41,19 @@ def aged(desk, days):
     for folder in (desk.data / "archive").glob("*/*"):
         old = (datetime.now(UTC) - timedelta(days=days)).strftime("%Y-%m-%d")
         folder.rename(folder.parent / old)
+
+
+def test_a_folder_that_was_opened_to_others_while_the_daemon_runs_is_told_with_its_mend(desk):
+    desk.check()
+    outer = {}
+    actions = desk.data / "system_actions"
+    actions.chmod(0o777)
+    house._rights(faults(settings(desk)), outer)
+    assert "system_actions" in outer["rights"]
+    assert "chmod o-w" in outer["rights"]
+    actions.chmod(0o755)
+    house._rights(faults(settings(desk)), outer)
+    assert not outer
 
 
 def test_old_days_of_the_archive_are_packed_and_read_back_exactly(desk):
