@@ -11,11 +11,13 @@
 Source: Perold (1988), "The implementation shortfall: paper versus reality", with the backtest as the paper portfolio.
 """
 
+from collections.abc import Mapping
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
+from parityd.core.fresh import Fresh
 from parityd.core.records import BACKTEST, LIVE, NO_TS
 from parityd.core.rows import B_FILLS, HAS_PARTS, MEASURED, SLIP_ALONE, SUMMED, SUPPRESSED, SUSPECT, TIMING_ALONE, Rows, trade_time
 
@@ -64,7 +66,7 @@ class Totals:
     NAMES = ("fq", "fn", "ff", "aq", "an", "af", "lq", "ln", "lf", "mb", "ml", "ar", "to", "unpriced", "n_fills")
     __slots__ = (*NAMES, "latency", "live", "start")
 
-    def __init__(self, r: Rows) -> None:
+    def __init__(self, r: Rows | Fresh) -> None:
         self.fq, self.fn, self.ff = r["b_q"], r["b_not"], r["b_fee"]
         self.aq, self.an, self.af = r["b_q"] * r["alpha"], r["b_not"] * r["alpha"], r["b_fee"] * r["alpha"]
         self.lq, self.ln, self.lf = r["l_q"], r["l_not"], r["l_fee"]
@@ -88,7 +90,7 @@ class Totals:
         return self
 
 
-def decision_time(r: Rows, book: str) -> NDArray[np.int64]:
+def decision_time(r: Rows | Fresh, book: str) -> NDArray[np.int64]:
     """The decision's own time, else the one that its fills name, else the first submission; NO_TS without."""
     said, sub = ("l_dts", "l_sub") if book == LIVE else ("b_ts", "b_sub")
     return np.where(r[said] != NO_TS, r[said], r[sub])
@@ -101,7 +103,7 @@ def references(rows: Rows) -> list[F64]:
         return [s.an / s.aq, s.mb / s.fq, s.ml / s.lq, s.ar / s.lq, s.to / s.lq, s.ln / s.lq]
 
 
-def derive(rows: Rows, suspect_bps: float) -> None:
+def derive(rows: Rows | Fresh, suspect_bps: float) -> None:
     """Fill the derived columns, in place, from the base columns of matched and one-sided rows."""
     if len(rows):
         rows["t"] = trade_time(rows)
@@ -118,30 +120,43 @@ def with_parts(row: Rows, parts: Rows, suspect_bps: float) -> None:
     row["flags"] |= HAS_PARTS
 
 
-def _measure(rows: Rows, s: Totals, suspect_bps: float) -> None:
-    for f in MEASURED:
-        rows[f] = np.nan
+def _measure(rows: Rows | Fresh, s: Totals, suspect_bps: float) -> None:
     for f in SUMMED:
         rows[f] = getattr(s, f)
     flags = rows["flags"] & ~np.uint16(SUSPECT | SUPPRESSED | SLIP_ALONE | TIMING_ALONE)
     has_b, has_l = (rows["bkey"] != 0) & (s.fq > 0), (rows["lkey"] != 0) & (s.lq > 0)
     gone = has_b & (s.aq == 0)
     flags[gone] |= SUPPRESSED
-    rows["flags"] = flags
     allowed = has_b & ~gone
     both = allowed & has_l
     if both.all():
-        _both(rows, s, slice(None), suspect_bps)
-        return
-    if both.any():
-        _both(rows, s, np.flatnonzero(both), suspect_bps)
-    _missed(rows, s, np.flatnonzero(allowed & ~has_l))
-    _unexpected(rows, s, np.flatnonzero(~allowed & has_l))
-    for f in ("n", "x", "ln", "oa", "ob"):
-        rows[f][gone & ~has_l] = 0.0
+        made, extra = _both(rows, s, slice(None), suspect_bps)
+        rows["flags"] = flags | extra
+    else:
+        made = {f: np.full(len(flags), np.nan) for f in MEASURED}
+        if both.any():
+            w = np.flatnonzero(both)
+            own, extra = _both(rows, s, w, suspect_bps)
+            flags[w] |= extra
+            _give(made, own, w)
+        rows["flags"] = flags
+        _missed(made, rows, s, np.flatnonzero(allowed & ~has_l))
+        _unexpected(made, rows, s, np.flatnonzero(~allowed & has_l))
+        for f in ("n", "x", "ln", "oa", "ob"):
+            made[f][gone & ~has_l] = 0.0
+    for f, v in made.items():
+        rows[f] = v
 
 
-def _both(rows: Rows, totals: Totals, w: NDArray[np.int64] | slice, suspect_bps: float) -> None:
+def _give(made: dict[str, F64], values: Mapping[str, F64 | float], w: NDArray[np.int64]) -> None:
+    for f, v in values.items():
+        made[f][w] = v
+
+
+def _both(
+    rows: Rows | Fresh, totals: Totals, w: NDArray[np.int64] | slice, suspect_bps: float
+) -> tuple[dict[str, F64], NDArray[np.uint16]]:
+    """(what is measured of matched trades, their flags)."""
     s = rows["side"][w].astype(np.float64)
     full, qb, ql, fb, fl = totals.fq[w], totals.aq[w], totals.lq[w], totals.af[w], totals.lf[w]
     pb, pl = totals.an[w] / qb, totals.ln[w] / ql
@@ -157,20 +172,15 @@ def _both(rows: Rows, totals: Totals, w: NDArray[np.int64] | slice, suspect_bps:
         "data": data, "timing": timing, "slip": slip, "impact": impact,
         "oa": (qb - ql) * s, "ob": -(qb - ql) * s * pb - fb * (1 - ql / qb),
     }  # fmt: skip
-    for f, v in made.items():
-        rows[f][w] = v
     extra = np.where(np.abs(d) > suspect_bps, SUSPECT, 0) | np.where(slip_alone, SLIP_ALONE, 0) | np.where(timing_alone, TIMING_ALONE, 0)
-    rows["flags"][w] |= extra.astype(np.uint16)
+    return made, extra.astype(np.uint16)
 
 
-def _missed(rows: Rows, t: Totals, w: NDArray[np.int64]) -> None:
+def _missed(made: dict[str, F64], rows: Rows | Fresh, t: Totals, w: NDArray[np.int64]) -> None:
     s, q = rows["side"][w].astype(np.float64), t.aq[w]
-    pb = t.an[w] / q
-    for f, v in (("n", t.an[w]), ("x", 0.0), ("ln", 0.0), ("oa", s * q), ("ob", -s * t.an[w] - t.af[w]), ("own", pb)):
-        rows[f][w] = v
+    _give(made, {"n": t.an[w], "x": 0.0, "ln": 0.0, "oa": s * q, "ob": -s * t.an[w] - t.af[w], "own": t.an[w] / q}, w)
 
 
-def _unexpected(rows: Rows, t: Totals, w: NDArray[np.int64]) -> None:
+def _unexpected(made: dict[str, F64], rows: Rows | Fresh, t: Totals, w: NDArray[np.int64]) -> None:
     s, q, notional = rows["side"][w].astype(np.float64), t.lq[w], t.ln[w]
-    for f, v in (("n", 0.0), ("x", 0.0), ("ln", notional), ("oa", -s * q), ("ob", t.lf[w] + s * notional), ("own", notional / q)):
-        rows[f][w] = v
+    _give(made, {"n": 0.0, "x": 0.0, "ln": notional, "oa": -s * q, "ob": t.lf[w] + s * notional, "own": notional / q}, w)

@@ -14,7 +14,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from parityd.core.attribution import with_parts
+from parityd.core.attribution import derive, with_parts
+from parityd.core.fresh import Fresh, joined_by_id
 from parityd.core.hashing import U64, mix
 from parityd.core.index import Places
 from parityd.core.matching import reach
@@ -40,8 +41,8 @@ from parityd.core.rows import (
 from parityd.core.shelves import NEAR_NS, At, Load, Shelves, Slack, furthest
 from parityd.core.sides import KEY, OTHER, TRADE, add, clear, executed, put_on, taken_off, without_execution
 
-Part = tuple[Rows, Texts | list[str]]  # rows and their trade ids
-_Given = tuple[Rows, Texts]
+Part = tuple[Rows | Fresh, Texts | list[str]]  # rows and their trade ids
+_Given = tuple[Fresh, Texts]
 BOOKS = (BACKTEST, LIVE)
 ASIDE = np.uint64(0xA51DE0FF5E7A51DE)
 JOINED_BY_TIME = PART | HAS_PARTS
@@ -116,7 +117,7 @@ class Books(Shelves):
             self._merge(book, at.only(hit), rows[hit], texts[hit])
         return rows[~hit], texts[~hit]
 
-    def _merge(self, book: str, at: At, new: Rows, texts: Texts) -> None:
+    def _merge(self, book: str, at: At, new: Fresh, texts: Texts) -> None:
         rows = self.read(at)
         lacks = rows[KEY[book]] == 0
         if lacks.all():
@@ -135,22 +136,24 @@ class Books(Shelves):
 
     def _insert(self, b: _Given | None, l: _Given | None) -> None:
         """New names of both books: joined by id where they share one, then appended to their shelves."""
+        parts: list[_Given] = []
         if b is not None and l is not None and len(b[0]) and len(l[0]):
             _, ib, il = np.intersect1d(b[0]["bkey"], l[0]["lkey"], assume_unique=True, return_indices=True)
             if len(ib):
-                joined = b[0][ib]
-                put_on(joined, l[0][il], LIVE)
-                self.append(joined, b[1][ib])
+                parts.append((joined_by_id(b[0][ib], l[0][il]), b[1][ib]))
                 b, l = _without(b, ib), _without(l, il)
-        for part in (b, l):
-            if part is not None:
-                self.append(*part)
+        parts += [p for p in (b, l) if p is not None and len(p[0])]
+        if not parts:
+            return
+        for rows, _ in parts:
+            derive(rows, self.parameters.of(self.strategy).thresholds.suspect_bps)
+        self.lay(Fresh.joined([rows for rows, _ in parts]), np.concatenate([texts for _, texts in parts]))
 
     def _overrule(self, rows: Rows) -> None:
         if len(rows):
             self.overruled.append(rows)
 
-    def fills_overrule(self, rows: Rows) -> None:
+    def fills_overrule(self, rows: Rows | Fresh) -> None:
         """A decision whose id has fills in the backtest, be it of the other side, is no execution. `rows`: backtest sides just absorbed."""
         rows = rows[rows["b_trade"] != 0]
         if len(rows) == 0:
@@ -174,7 +177,7 @@ class Books(Shelves):
 
     # --- what rows tell -------------------------------------------------------------------------------------------
 
-    def note(self, rows: Rows) -> None:
+    def note(self, rows: Rows | Fresh) -> None:
         """Learn from new or changed rows, and ask for pairing by time where that can change."""
         if len(rows) == 0:
             return
@@ -188,7 +191,7 @@ class Books(Shelves):
         for sym in present:
             self._note_symbol(sym, rows[syms == sym])
 
-    def _nothing_new(self, rows: Rows, cells: list[Cell | None]) -> bool:
+    def _nothing_new(self, rows: Rows | Fresh, cells: list[Cell | None]) -> bool:
         """The usual batch: all executions have ids, which the books are known to share; its times lie near."""
         if not all(c is not None and c.backtest and c.live and c.ids_shared and not c.idless for c in cells):
             return False
@@ -203,7 +206,7 @@ class Books(Shelves):
                 c.slack.near = near
         return True
 
-    def _note_symbol(self, sym: int, r: Rows) -> None:
+    def _note_symbol(self, sym: int, r: Rows | Fresh) -> None:
         first = sym not in self.cells  # then these are all the rows of the symbol
         cell = self.cells.setdefault(sym, Cell())
         b, l = executed(r, BACKTEST), executed(r, LIVE)
@@ -219,7 +222,7 @@ class Books(Shelves):
         if cell.backtest and cell.live and (cell.idless or not cell.ids_shared):
             self.ask(r[b | l])
 
-    def _id_across(self, rows: Rows) -> bool:
+    def _id_across(self, rows: Rows | Fresh) -> bool:
         """Whether the other book knows one of these ids on the other side."""
         for book in BOOKS:
             other = OTHER[book]
@@ -230,7 +233,7 @@ class Books(Shelves):
                 return True
         return False
 
-    def ask(self, rows: Rows) -> None:
+    def ask(self, rows: Rows | Fresh) -> None:
         """These rows, and what they can reach, must be paired again."""
         times = [rows[f] for f in PAIRING_TIMES]
         for side in np.unique(rows["side"]).tolist():
@@ -480,7 +483,7 @@ def _given(part: Part | None) -> _Given | None:
     if part is None:
         return None
     rows, texts = part
-    return rows, texts if isinstance(texts, np.ndarray) else text_column(texts)
+    return Fresh.of(rows), texts if isinstance(texts, np.ndarray) else text_column(texts)
 
 
 def _firsts(book: str, part: _Given | None) -> tuple[_Given | None, _Given | None]:

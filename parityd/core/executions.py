@@ -9,7 +9,7 @@
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 
 from parityd.core import owners
 from parityd.core.columns import HOLD, DecisionColumns, FillColumns
+from parityd.core.fresh import Fresh
 from parityd.core.hashing import U64, hash_numbers, hash_text, mix
 from parityd.core.records import BACKTEST, LIVE, NO_TS
-from parityd.core.rows import B_FILLS, B_ID, B_SAID, L_ID, L_SAID, MAKER, Rows, Texts, blank, text_column
+from parityd.core.rows import B_FILLS, B_ID, B_SAID, L_ID, L_SAID, MAKER, Rows, Texts, text_column
 from parityd.core.terms import Instruments, Pair
 
 F64 = NDArray[np.float64]
@@ -53,13 +54,21 @@ class Executions:
 
     book: str
     pairs: list[Pair]
-    rows: Rows
+    fresh: Fresh
     texts: Texts
     which: I64
     lead: I64  # a record of each row: its place in the columns
     fill_name: U64  # of each record: its execution's name
     fill_pair: I64  # of each record: its place in `pairs`
     postings: Postings  # of every fill, in order; of the executed decisions
+    _rows: list[Rows] = field(default_factory=list)
+
+    @property
+    def rows(self) -> Rows:
+        """`fresh` as rows, not yet derived; what is changed in them stays. (Once they were asked for, `fresh` is not looked at again.)"""
+        if not self._rows:
+            self._rows.append(self.fresh.laid())
+        return self._rows[0]
 
 
 def pairs_of(book: str, owner: NDArray[np.int32], instruments: Instruments) -> tuple[list[Pair], I64]:
@@ -244,7 +253,7 @@ def fill_executions(book: str, c: FillColumns, instruments: Instruments, price: 
     signed = side * q
     postings = Postings(pair=which, ts=c.ts, quantity=signed, price=px, fee=fee, held=signed - base_fee, fee_known=~unpriced)
     g = _Groups(key)
-    rows = blank(len(g.lead))
+    rows = Fresh(len(g.lead))
     rows["sym"], rows["ccy"], rows["side"] = of_pairs(pairs, which, "sym", np.int32)[g.lead], ccy[g.lead], side[g.lead]
     names = g.key[g.starts]
     if book == LIVE:
@@ -261,7 +270,7 @@ def fill_executions(book: str, c: FillColumns, instruments: Instruments, price: 
         rows["b_q"], rows["b_not"], rows["b_fee"], rows["b_mq"] = g.add(q), g.add(q * px), g.add(fee), g.add(q * mark)
         rows["b_unp"] = g.add(unpriced.astype(np.int64))
     return Executions(
-        book=book, pairs=pairs, rows=rows, texts=text_column(c.trade_id)[g.lead], which=which[g.lead], lead=g.lead, fill_name=key, fill_pair=which,
+        book=book, pairs=pairs, fresh=rows, texts=text_column(c.trade_id)[g.lead], which=which[g.lead], lead=g.lead, fill_name=key, fill_pair=which,
         postings=postings,
     )  # fmt: skip
 
@@ -270,7 +279,7 @@ def _every(g: _Groups, mask: Bools) -> Bools:
     return mask[g.order] if g.alone else np.logical_and.reduceat(mask[g.order], g.starts)
 
 
-def _live_sums(rows: Rows, g: _Groups, c: FillColumns, q: F64, px: F64, fee: F64, unpriced: Bools) -> None:
+def _live_sums(rows: Fresh, g: _Groups, c: FillColumns, q: F64, px: F64, fee: F64, unpriced: Bools) -> None:
     rows["l_dts"], rows["l_first"], rows["l_last"] = g.first(c.decision_ts), g.first(c.ts), g.last(c.ts)
     rows["l_q"], rows["l_not"], rows["l_fee"] = g.add(q), g.add(q * px), g.add(fee)
     rows["l_wait"] = g.last(np.where(c.liquidity == 1, np.nan, c.latency_ms))
@@ -302,18 +311,19 @@ def decision_executions(book: str, c: DecisionColumns, instruments: Instruments)
     alone[alone == 0] = 1
     key = np.where(has_id, by_side(trade, side), alone)
     ccy = _coded(c.currency, of_pairs(pairs, which, "ccy", np.int32), instruments)
-    rows = blank(len(spots))
+    rows = Fresh(len(spots))
     rows["sym"], rows["ccy"], rows["side"] = of_pairs(pairs, which, "sym", np.int32)[spots], ccy[spots], side[spots]
     rows["b_trade" if book == BACKTEST else "l_trade"] = trade[spots]
     ids, executed = has_id[spots], done[spots]
     if book == BACKTEST:
         rows["flags"], rows["bkey"], rows["b_ts"], rows["b_mark"] = B_SAID | np.where(ids, B_ID, 0), key[spots], c.ts[spots], mark[spots]
-        rows["b_first"] = rows["b_last"] = np.where(executed, c.ts[spots], NO_TS)
+        rows["b_first"] = np.where(executed, c.ts[spots], NO_TS)
+        rows["b_last"] = rows["b_first"]
         rows["b_q"], rows["b_not"] = np.where(executed, q[spots], 0.0), np.where(executed, (q * px)[spots], 0.0)
         rows["b_fee"] = np.where(executed, np.nan_to_num(c.fee[spots]), 0.0)
     else:
         rows["flags"], rows["lkey"], rows["l_dts"], rows["l_dm"] = L_SAID | np.where(ids, L_ID, 0), key[spots], c.ts[spots], mark[spots]
     return Executions(
-        book=book, pairs=pairs, rows=rows, texts=text_column(c.trade_id)[spots], which=which[spots], lead=spots, fill_name=key, fill_pair=which,
+        book=book, pairs=pairs, fresh=rows, texts=text_column(c.trade_id)[spots], which=which[spots], lead=spots, fill_name=key, fill_pair=which,
         postings=_decided_postings(which, c.ts, side * q, px, np.nan_to_num(c.fee), np.flatnonzero(done)),
     )  # fmt: skip

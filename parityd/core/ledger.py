@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parityd.core.executions import Postings
+from parityd.core.fresh import Fresh
 from parityd.core.records import BACKTEST
 from parityd.core.rows import B_FILLS, SHELF_NS, Rows
 from parityd.core.splits import Splits
@@ -71,7 +72,7 @@ class Ledger:
         """Post many fills at once; `syms` holds each posting's symbol code."""
         self._post(_sides(book), syms, p.ts, p.quantity, -p.quantity * p.price, p.fee, sign, p.held)
 
-    def post_rows(self, rows: Rows, sign: int = 1) -> None:
+    def post_rows(self, rows: Rows | Fresh, sign: int = 1) -> None:
         """Post the simulated executions of backtest decisions (rows whose backtest side has no fills), in full in both backtest books."""
         r = rows[(rows["b_q"] > 0) & ((rows["flags"] & B_FILLS) == 0)]
         s = r["side"].astype(np.float64)

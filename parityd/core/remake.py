@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from parityd.core.books import Part
 from parityd.core.columns import DecisionColumns, FillColumns
 from parityd.core.executions import Executions, decision_executions, fill_executions, named_orders, order_names, pairs_of
 from parityd.core.hashing import U64, mix
@@ -104,7 +103,7 @@ def remake(m: Monitor, s: Strategy, taken: Taken) -> None:
     _clear(s, taken)
     decisions = {b: _joined(taken.decisions[b]) for b in BOOKS}
     several = _several(decisions)
-    parts: dict[str, list[Part]] = {b: [] for b in BOOKS}
+    parts: dict[str, list[tuple[Rows, Texts]]] = {b: [] for b in BOOKS}
     for book in BOOKS:
         rows, texts = decisions[book]
         alone = ~np.isin(rows[KEY[book]], several)
@@ -112,7 +111,7 @@ def remake(m: Monitor, s: Strategy, taken: Taken) -> None:
         for e in _executions(m, s, taken, book, several, inside=False):
             parts[book].append((e.rows, e.texts))
     for book in BOOKS:
-        whole = _joined([(r, t if isinstance(t, np.ndarray) else text_column(t)) for r, t in parts[book]])
+        whole = _joined(parts[book])
         s.ledger.post_rows(whole[0])
         s.books.absorb(whole if book == BACKTEST else None, whole if book == LIVE else None)
     for name in several.tolist():

@@ -9,11 +9,16 @@
    on one living row.
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 
 from parityd.core.hashing import U64
 from parityd.core.records import NO_TS
+
+if TYPE_CHECKING:
+    from parityd.core.fresh import Fresh
 
 SHELF_NS = 900 * 1_000_000_000
 NOWHEN = NO_TS // SHELF_NS  # the shelf of rows that have no time yet: orders of which only a fill's trade is known
@@ -56,17 +61,17 @@ SUMMED = ("unpriced", "n_fills", "fq", "fn", "ff", "lq", "latency")
 MEASURED = ("d", "n", "x", "ln", "fee_bps", "timing_ms", "data", "timing", "slip", "impact", "fee", "oa", "ob", "own")
 DERIVED = (*SUMMED, *MEASURED)
 PAIRING_TIMES = ("b_ts", "b_sub", "b_first", "l_dts", "l_sub", "l_first")  # the times by which an execution can be paired
-_BLANK = np.zeros(1, ROW)
+BLANK = np.zeros(1, ROW)
 for _name in (*TIMES, "b_run"):
-    _BLANK[_name] = NO_TS
+    BLANK[_name] = NO_TS
 for _name in ("b_mark", "l_wait", "l_dm"):
-    _BLANK[_name] = np.nan
-_BLANK["alpha"] = 1.0
+    BLANK[_name] = np.nan
+BLANK["alpha"] = 1.0
 
 
 def blank(n: int) -> Rows:
     """N rows with nothing in them: times NO_TS, quantities 0, marks NaN."""
-    return np.repeat(_BLANK, n)
+    return np.repeat(BLANK, n)
 
 
 def text_column(values: list[str]) -> Texts:
@@ -75,7 +80,7 @@ def text_column(values: list[str]) -> Texts:
     return out
 
 
-def trade_time(rows: Rows) -> NDArray[np.int64]:
+def trade_time(rows: "Rows | Fresh") -> NDArray[np.int64]:
     """The time that says to which day a trade belongs: the backtest's decision, else its first fill, else the first live fill."""
     t = rows["b_ts"].copy()
     for name in ("b_sub", "b_first", "l_first", "l_dts", "l_sub"):  # the last two only while a live execution has no fill
@@ -90,7 +95,7 @@ def shelf_of(t: int) -> int:
     return int(t) // SHELF_NS
 
 
-def _encoded(texts: Texts | list[str]) -> tuple[bytes, NDArray[np.int64]]:
+def encoded(texts: Texts | list[str]) -> tuple[bytes, NDArray[np.int64]]:
     """(all texts, the length of each in bytes)."""
     one = "".join(texts)
     if one.isascii():
@@ -123,14 +128,20 @@ class Shelf:
 
     def append(self, rows: Rows, texts: Texts | list[str]) -> NDArray[np.int64]:
         """Add rows; `texts` are their trade ids ("" where they have none). Returns their places."""
-        self._reserve(len(rows))
+        return self.lay(rows.copy() if self.n == 0 else rows, *encoded(texts))
+
+    def lay(self, rows: Rows, text: bytes, lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Add rows that are the shelf's from now on, with their trade ids joined and the length of each in bytes. Returns their places."""
         at = self.n
-        mine = self.view[at : at + len(rows)]
-        mine[:] = rows
-        data, lengths = _encoded(texts)
+        if at:
+            self._reserve(len(rows))
+            mine = self.view[at : at + len(rows)]
+            mine[:] = rows
+        else:
+            mine = self.view = rows
         mine["tid_len"] = lengths
         mine["tid_at"] = len(self.text) + np.cumsum(lengths) - lengths
-        self.text += data
+        self.text += text
         self.n += len(rows)
         return np.arange(at, self.n)
 
@@ -209,7 +220,7 @@ class Shelf:
 
     def retext(self, place: int, text: str) -> None:
         """Give a row another text."""
-        data, _ = _encoded(np.array([text], object))
+        data, _ = encoded(np.array([text], object))
         self.view["tid_at"][place], self.view["tid_len"][place] = len(self.text), len(data)
         self._change(np.array([place]))
         self.text += data

@@ -8,6 +8,7 @@
 """
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 import msgspec
@@ -15,11 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parityd.core.attribution import derive
+from parityd.core.fresh import Fresh, as_rows
 from parityd.core.hashing import U64
 from parityd.core.index import GONE, Places
 from parityd.core.parameters import Parameters
 from parityd.core.records import NO_TS
-from parityd.core.rows import DEAD, PAIRING_TIMES, SHELF_NS, Rows, Shelf, Texts, blank, shelf_of
+from parityd.core.rows import DEAD, PAIRING_TIMES, SHELF_NS, Rows, Shelf, Texts, blank, encoded, shelf_of
 from parityd.core.stretches import Summaries
 from parityd.core.summary import ShelfSummary
 
@@ -52,7 +54,7 @@ class At(NamedTuple):
             yield int(self.numbers[w[0]]), w
 
 
-def furthest(rows: Rows) -> int:
+def furthest(rows: Rows | Fresh) -> int:
     """How far a time by which a row can be found lies from its trade time, at most (ns)."""
     t = np.ascontiguousarray(rows["t"])
     most = 0
@@ -69,7 +71,7 @@ class Slack(msgspec.Struct):
     near: int = 0
     far: dict[int, tuple[int, int]] = msgspec.field(default_factory=dict)
 
-    def learn(self, rows: Rows) -> None:
+    def learn(self, rows: Rows | Fresh) -> None:
         """See new or changed rows."""
         for f in _TIMES:
             known = rows[f] != NO_TS
@@ -77,7 +79,7 @@ class Slack(msgspec.Struct):
                 apart = np.abs(rows[f][known] - rows["t"][known])
                 most = int(apart.max())
                 if most > NEAR_NS:
-                    self._learn_far(rows[known][apart > NEAR_NS])
+                    self._learn_far(as_rows(rows[known][apart > NEAR_NS]))
                     most = int(apart[apart <= NEAR_NS].max(initial=0))
                 self.near = max(self.near, most)
 
@@ -225,16 +227,37 @@ class Shelves:
         for number, w in At(numbers, numbers).groups():
             self.shelf(number).append(rows[w], texts[w])
             self.mark(number)
-        for name in ("bkey", "lkey"):
-            own = np.flatnonzero(rows[name] != 0) if name == "bkey" else np.flatnonzero((rows[name] != 0) & (rows[name] != rows["bkey"]))
-            if len(own):
-                self.places.put_many(rows[name][own], numbers[own])
+        self._place(rows, numbers)
         self.note(rows)
+
+    def lay(self, fresh: Fresh, texts: Texts) -> None:
+        """New rows that were derived already, each onto the shelf of its trade time."""
+        if len(fresh) == 0:
+            return
+        fresh["pk"] = np.where(fresh["bkey"] != 0, fresh["bkey"], fresh["lkey"])
+        numbers = fresh["t"] // SHELF_NS
+        order = np.argsort(numbers, kind="stable")
+        data, lengths = encoded(texts[order])
+        sorted_, rows, ends = numbers[order], fresh.laid(order), np.concatenate([[0], np.cumsum(lengths)])
+        edges = [0, *(np.flatnonzero(sorted_[1:] != sorted_[:-1]) + 1).tolist(), len(order)]
+        for a, b in pairwise(edges):
+            number = int(sorted_[a])
+            self.shelf(number).lay(rows[a:b], data[ends[a] : ends[b]], lengths[a:b])
+            self.mark(number)
+        self._place(fresh, numbers)
+        self.note(fresh)
+
+    def _place(self, rows: Rows | Fresh, numbers: I64) -> None:
+        """Let their names be found there."""
+        b, l = rows["bkey"], rows["lkey"]
+        for names, own in ((b, np.flatnonzero(b != 0)), (l, np.flatnonzero((l != 0) & (l != b)))):
+            if len(own):
+                self.places.put_many(names[own], numbers[own])
 
     def kill(self, at: At) -> None:
         for number, w in at.groups():
             self.shelf(number).kill(at.places[w])
             self.mark(number)
 
-    def note(self, rows: Rows) -> None:
+    def note(self, rows: Rows | Fresh) -> None:
         """Told of all new and changed rows."""

@@ -5,6 +5,8 @@
 3. Whole arrays at once; nothing here knows of shelves, names or pairs.
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,6 +27,9 @@ from parityd.core.rows import (
     blank,
 )  # fmt: skip
 
+if TYPE_CHECKING:
+    from parityd.core.fresh import Fresh
+
 SIDE_FIELDS = {BACKTEST: B_FIELDS, LIVE: L_FIELDS}
 KEY = {BACKTEST: "bkey", LIVE: "lkey"}
 TRADE = {BACKTEST: "b_trade", LIVE: "l_trade"}
@@ -34,18 +39,18 @@ ORDER_FIELDS = ("parent", "link")
 Mask = NDArray[np.bool_]
 
 
-def executed(rows: Rows, book: str) -> Mask:
+def executed(rows: "Rows | Fresh", book: str) -> Mask:
     """Rows with an execution of this book."""
     out: Mask = (rows[KEY[book]] != 0) & (rows["b_q" if book == BACKTEST else "l_q"] > 0)
     return out
 
 
-def trades(rows: Rows) -> NDArray[np.uint64]:
+def trades(rows: "Rows | Fresh") -> NDArray[np.uint64]:
     """The trade id's hash of rows of one trade (not of pairs by time), 0 without."""
     return np.where(rows["b_trade"] != 0, rows["b_trade"], rows["l_trade"])
 
 
-def taken_off(rows: Rows, book: str) -> Rows:
+def taken_off(rows: "Rows | Fresh", book: str) -> Rows:
     """One book's side alone, as rows of their own (not yet derived)."""
     out = blank(len(rows))
     for f in ("sym", "ccy", "side", *ORDER_FIELDS, KEY[book], *SIDE_FIELDS[book]):
@@ -64,7 +69,7 @@ def clear(rows: Rows, book: str) -> None:
     rows["how"] = BY_NONE
 
 
-def put_on(rows: Rows, new: Rows, book: str) -> None:
+def put_on(rows: Rows, new: "Rows | Fresh", book: str) -> None:
     """Give rows that lack this book's side the one of `new`; joined by id where both are executions of one name."""
     for f in (KEY[book], *SIDE_FIELDS[book]):
         rows[f] = new[f]
@@ -74,7 +79,7 @@ def put_on(rows: Rows, new: Rows, book: str) -> None:
     _common(rows, new)
 
 
-def _common(rows: Rows, new: Rows) -> None:
+def _common(rows: Rows, new: "Rows | Fresh") -> None:
     rows["side"] = np.where(rows["side"] == 0, new["side"], rows["side"])
     for f in ORDER_FIELDS:
         rows[f] = np.where(rows[f] == 0, new[f], rows[f])
@@ -82,7 +87,7 @@ def _common(rows: Rows, new: Rows) -> None:
     rows["how"] = np.where(both, BY_ID, BY_NONE)
 
 
-def add(rows: Rows, new: Rows, book: str) -> Rows:
+def add(rows: Rows, new: "Rows | Fresh", book: str) -> Rows:
     """More of the same executions, in place. Returns the decisions' executions that fills overruled, as rows of their own."""
     overruled = _add_backtest(rows, new) if book == BACKTEST else _add_live(rows, new)
     rows["flags"] |= new["flags"] & OWN_FLAGS[book] & ~np.uint16(MAKER)
@@ -100,7 +105,7 @@ def without_execution(rows: Rows) -> None:
     rows["how"] = BY_NONE
 
 
-def _add_backtest(rows: Rows, new: Rows) -> Rows:
+def _add_backtest(rows: Rows, new: "Rows | Fresh") -> Rows:
     _runs(rows, new)
     had, more = (rows["flags"] & B_FILLS) != 0, (new["flags"] & B_FILLS) != 0
     lost = more & ~had & (rows["b_q"] > 0)
@@ -118,7 +123,7 @@ def _add_backtest(rows: Rows, new: Rows) -> Rows:
     return overruled
 
 
-def _runs(rows: Rows, new: Rows) -> None:
+def _runs(rows: Rows, new: "Rows | Fresh") -> None:
     """The oldest run that a row has records of, and whether there are several."""
     had, more = (rows["flags"] & (B_FILLS | B_SAID)) != 0, (new["flags"] & (B_FILLS | B_SAID)) != 0
     mixed = had & more & (rows["b_run"] != new["b_run"])
@@ -126,7 +131,7 @@ def _runs(rows: Rows, new: Rows) -> None:
     rows["b_run"] = np.where(had & more, np.minimum(rows["b_run"], new["b_run"]), np.where(more, new["b_run"], rows["b_run"]))
 
 
-def _add_live(rows: Rows, new: Rows) -> Rows:
+def _add_live(rows: Rows, new: "Rows | Fresh") -> Rows:
     had, more = rows["l_q"] > 0, new["l_q"] > 0
     only_makers = np.where(had & more, rows["flags"] & new["flags"], np.where(more, new["flags"], rows["flags"])) & np.uint16(MAKER)
     for f in ("l_q", "l_not", "l_fee", "l_mq", "l_mu", "l_aq", "l_tq", "l_unp", "l_n"):
@@ -140,7 +145,7 @@ def _add_live(rows: Rows, new: Rows) -> Rows:
     return blank(0)
 
 
-def _said(rows: Rows, new: Rows, field: str, flag: int) -> NDArray[np.int64]:
+def _said(rows: Rows, new: "Rows | Fresh", field: str, flag: int) -> NDArray[np.int64]:
     """The decision time: a decision's own before one that fills name, of equals the earliest."""
     own, other = (rows["flags"] & flag) != 0, (new["flags"] & flag) != 0
     return np.where(own == other, least(rows[field], new[field]), np.where(own, rows[field], new[field]))

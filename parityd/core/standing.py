@@ -10,6 +10,7 @@ from parityd.core import owners
 from parityd.core.books import RunSpan
 from parityd.core.columns import ANY, HOLD, DecisionColumns, FillColumns, fill_key, keys_of_any
 from parityd.core.executions import Executions, by_side
+from parityd.core.fresh import Fresh
 from parityd.core.hashing import U64, mix, seed
 from parityd.core.parameters import Parameters
 from parityd.core.records import BACKTEST, LIVE, Bust
@@ -65,18 +66,19 @@ def replaced(instruments: Instruments, s: Strategy, book: str, c: Columns) -> Ma
 
 def give_runs(s: Strategy, e: Executions, run_id: list[str]) -> None:
     """Give backtest rows of one strategy the creation time of their run, the oldest where they have records of several."""
-    if e.book == LIVE or not s.books.runs or not len(e.rows):
+    rows = e.fresh
+    if e.book == LIVE or not s.books.runs or not len(rows):
         return
     created = created_of(s.books.runs, run_id)
-    e.rows["b_run"] = created[e.lead]
-    if len(e.fill_name) == len(e.rows) or (created == created[0]).all():
+    rows["b_run"] = created[e.lead]
+    if len(e.fill_name) == len(rows) or (created == created[0]).all():
         return
-    order = np.argsort(e.rows["bkey"], kind="stable")
-    at = order[np.minimum(np.searchsorted(e.rows["bkey"][order], e.fill_name), len(order) - 1)]
-    newest, known = e.rows["b_run"].copy(), e.rows["bkey"][at] == e.fill_name
-    np.minimum.at(e.rows["b_run"], at[known], created[known])
+    order = np.argsort(rows["bkey"], kind="stable")
+    at = order[np.minimum(np.searchsorted(rows["bkey"][order], e.fill_name), len(order) - 1)]
+    newest, known = rows["b_run"].copy(), rows["bkey"][at] == e.fill_name
+    np.minimum.at(rows["b_run"], at[known], created[known])
     np.maximum.at(newest, at[known], created[known])
-    e.rows["flags"] |= np.where(newest != e.rows["b_run"], MIXED, 0).astype(np.uint16)
+    rows["flags"] |= np.where(newest != rows["b_run"], MIXED, 0).astype(np.uint16)
 
 
 def carried_out(book: str, d: DecisionColumns) -> Mask:
@@ -85,7 +87,7 @@ def carried_out(book: str, d: DecisionColumns) -> Mask:
     return done if book == BACKTEST else np.zeros(len(d), np.bool_)
 
 
-def opposites(rows: Rows) -> U64:
+def opposites(rows: Rows | Fresh) -> U64:
     """The names of the same trades on the other side."""
     trade = trades(rows)
     w = trade != 0

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from parityd.core import observed, owners
 from parityd.core.columns import HOLD, Columns, DecisionColumns, FillColumns
 from parityd.core.executions import Executions, decision_executions, fill_executions
+from parityd.core.fresh import Fresh
 from parityd.core.hashing import U64
 from parityd.core.orders import follow, link_rows, order_rows, take_in, wants_orders
 from parityd.core.records import BACKTEST, BOOKS, LIVE, NO_TS, Line, Order
-from parityd.core.rows import B_FILLS, B_SAID, L_SAID, Rows, Texts, blank, text_column, trade_time
+from parityd.core.rows import B_FILLS, B_SAID, L_SAID, Rows, Texts, trade_time
 from parityd.core.said import replaced as replaced_line
 from parityd.core.sides import KEY, TRADE
 from parityd.core.standing import busted, carried_out, give_runs, opposites, replaced
@@ -86,7 +87,7 @@ def _standing(c: C, gone: Mask) -> C:
 
 def take_in_share(m: Monitor, s: Strategy, share: Share, now: int) -> None:
     """Executions and orders onto the shelves, fills and simulated executions into the ledgers."""
-    parts: dict[str, tuple[Rows, Texts]] = {}
+    parts: dict[str, tuple[Fresh, Texts]] = {}
     filled: dict[str, Executions] = {}
     for book in BOOKS:
         found: list[Executions] = []
@@ -101,7 +102,7 @@ def take_in_share(m: Monitor, s: Strategy, share: Share, now: int) -> None:
             filled[book] = e
             found.append(e)
         if found:
-            rows, texts = _joined([(e.rows, e.texts) for e in found])
+            rows, texts = _joined([(e.fresh, e.texts) for e in found])
             _note_imported(s, rows, now)
             parts[book] = _several(m, s, book, rows, texts)
     if BACKTEST in parts:
@@ -125,7 +126,7 @@ def _post(m: Monitor, s: Strategy, book: str, c: FillColumns, e: Executions) -> 
         observed.note_fills(m, c, e)
 
 
-def _overrule(m: Monitor, s: Strategy, parts: dict[str, tuple[Rows, Texts]]) -> None:
+def _overrule(m: Monitor, s: Strategy, parts: dict[str, tuple[Fresh, Texts]]) -> None:
     """Fills of the backtest take the place of its decisions, also of those on the other side of the trade."""
     if BACKTEST in parts:
         rows = parts[BACKTEST][0]
@@ -138,7 +139,7 @@ def _overrule(m: Monitor, s: Strategy, parts: dict[str, tuple[Rows, Texts]]) -> 
     s.post_overruled()
 
 
-def _tie(m: Monitor, s: Strategy, book: str, share: Share, links: Rows | None, part: tuple[Rows, Texts] | None) -> None:
+def _tie(m: Monitor, s: Strategy, book: str, share: Share, links: Rows | None, part: tuple[Fresh, Texts] | None) -> None:
     """Bring submissions, links and parents of orders to where they belong."""
     lines = [
         line
@@ -156,7 +157,7 @@ def _tie(m: Monitor, s: Strategy, book: str, share: Share, links: Rows | None, p
         follow(s.books, book, every)
 
 
-def _note_imported(s: Strategy, rows: Rows, now: int) -> None:
+def _note_imported(s: Strategy, rows: Fresh, now: int) -> None:
     """Trades older than seven days as they come in ask for nothing (imported history)."""
     t = trade_time(rows)
     old = t[(t != NO_TS) & (t < now - IMPORTED_NS)]
@@ -164,16 +165,16 @@ def _note_imported(s: Strategy, rows: Rows, now: int) -> None:
         s.memory.imported_until = max(s.memory.imported_until, int(old.max()))
 
 
-def _joined(parts: list[tuple[Rows, Texts]]) -> tuple[Rows, Texts]:
+def _joined(parts: list[tuple[Fresh, Texts]]) -> tuple[Fresh, Texts]:
     if len(parts) == 1:
         return parts[0]
-    return np.concatenate([r for r, _ in parts] or [blank(0)]), np.concatenate([t for _, t in parts] or [text_column([])])
+    return Fresh.joined([r for r, _ in parts]), np.concatenate([t for _, t in parts])
 
 
 # --- several decisions of one id ----------------------------------------------------------------------------------------
 
 
-def _several(m: Monitor, s: Strategy, book: str, rows: Rows, texts: Texts) -> tuple[Rows, Texts]:
+def _several(m: Monitor, s: Strategy, book: str, rows: Fresh, texts: Texts) -> tuple[Fresh, Texts]:
     """Find trades with several decisions of one id, take them out, and ask for them to be made anew."""
     key = rows[KEY[book]]
     out = _repeats(s, book, rows, key)
@@ -191,7 +192,7 @@ def _several(m: Monitor, s: Strategy, book: str, rows: Rows, texts: Texts) -> tu
     return rows[keep], texts[keep]
 
 
-def _repeats(s: Strategy, book: str, rows: Rows, key: U64) -> Mask:
+def _repeats(s: Strategy, book: str, rows: Fresh, key: U64) -> Mask:
     """Decisions whose id another decision of the same book already carries."""
     flag = np.uint16(B_SAID if book == BACKTEST else L_SAID)
     out = np.zeros(len(rows), np.bool_)
