@@ -30,7 +30,7 @@ PAST_ALARMS = 8
 """Alarms of ended epochs that are remembered."""
 
 _FEW = 12
-_PIECE = 1024
+_PIECE = 2048
 
 
 class Detectors:

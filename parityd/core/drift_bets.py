@@ -10,8 +10,9 @@
 
 import math
 from collections.abc import Callable
-from functools import cached_property
+from functools import cache, cached_property
 from statistics import NormalDist
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,6 +71,24 @@ def _spread_bets(normal: tuple[float, ...], heavy: tuple[float, ...]) -> Callabl
     return bets
 
 
+class Cells(NamedTuple):
+    """Where p-values lie in a table: the row, and how far towards the next one."""
+
+    row: NDArray[np.int64]
+    weight: FloatArray
+
+
+def cells(p: FloatArray) -> Cells:
+    """The same for every table: channels that bet on the same p-values share it."""
+    high = p >= 0.5
+    mantissa, exponent = np.frexp(np.where(high, 1.0 - p, p))
+    place = (mantissa - 0.5) * (2.0 * _CELLS)
+    cell = place.astype(np.int64)
+    row = (exponent + _OCTAVES) * _CELLS + cell
+    row[high] += _HALF
+    return Cells(row, place - cell)
+
+
 class BetTable:
     """All bets of a channel as functions of the p-value; `over` reads a column, `at` one value, with the same bits."""
 
@@ -81,13 +100,12 @@ class BetTable:
     @cached_property
     def _table(self) -> tuple[FloatArray, FloatArray]:
         """(value, slope) by row: megabytes and tens of milliseconds, which only a process pays that has p-values."""
-        row = np.arange(_HALF)
-        tail = np.minimum(np.ldexp(0.5 + (row % _CELLS) / (2.0 * _CELLS), row // _CELLS - _OCTAVES), 0.5)
         if self._upper_half:  # u = (1 + p) / 2: both ends of p lie in the upper half of u
+            tail = _tails()
             below, above = _quantiles((1.0 - tail) / 2.0), _quantiles(tail / 2.0)
             sides = [self._bets(-below[0], -below[1]), self._bets(-above[0], -above[1])]
         else:
-            z, q = _quantiles(tail)
+            z, q = _plain_quantiles()
             sides = [self._bets(z, q), self._bets(-z, -q)]
         value = np.concatenate([np.column_stack(side) for side in sides])
         slope = np.zeros_like(value)
@@ -96,13 +114,14 @@ class BetTable:
 
     def over(self, p: FloatArray) -> FloatArray:
         """Bets (len(p), size) on p-values within the clip."""
-        high = p >= 0.5
-        mantissa, exponent = np.frexp(np.where(high, 1.0 - p, p))
-        place = (mantissa - 0.5) * (2.0 * _CELLS)
-        cell = place.astype(np.int64)
-        row = (exponent.astype(np.int64) + _OCTAVES) * _CELLS + cell + np.where(high, _HALF, 0)
+        return self.read(cells(p))
+
+    def read(self, where: "Cells") -> FloatArray:
+        """Bets (n, size) at the p-values of `cells`."""
         value, slope = self._table
-        out: FloatArray = value[row] + (place - cell)[:, None] * slope[row]
+        out = slope.take(where.row, axis=0, mode="clip")
+        out *= where.weight[:, None]
+        out += value.take(where.row, axis=0, mode="clip")
         return out
 
     def at(self, p: float) -> list[float]:
@@ -115,6 +134,19 @@ class BetTable:
         weight = place - cell
         value, slope = self._table
         return [v + weight * s for v, s in zip(value[row].tolist(), slope[row].tolist(), strict=True)]
+
+
+def _tails() -> FloatArray:
+    """The tail at each row of a half."""
+    row = np.arange(_HALF)
+    tails: FloatArray = np.minimum(np.ldexp(0.5 + (row % _CELLS) / (2.0 * _CELLS), row // _CELLS - _OCTAVES), 0.5)
+    return tails
+
+
+@cache
+def _plain_quantiles() -> tuple[FloatArray, FloatArray]:
+    """Of the tails as they are: most of the time that a table takes, and the same for all but one."""
+    return _quantiles(_tails())
 
 
 def _quantiles(tail: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -96,65 +96,60 @@ class Evidence:
         """Take a column of bets (n, size); the place at which the alarm latches, or -1. Nothing after that place counts."""
         if self.latched or not len(bets):
             return -1
-        values = np.concatenate(self._pieces(bets))
-        total = values[:, 0].copy()
-        for j in range(1, self.size):
-            total += values[:, j]
-        mean = total / self.size
+        values = self._grown(bets)
+        mean = _total(values) / self.size
         over = mean >= self.bar
         last = int(over.argmax()) if over.any() else len(mean) - 1
         mean = mean[: last + 1]
         after = np.maximum.accumulate(mean[::-1])[::-1]
         tops = np.flatnonzero(np.append(mean[:-1] > after[1:], True))
         self._remember(list(zip((tops + self.count + 1).tolist(), mean[tops].tolist(), strict=True)))
-        return last if self._conclude(last + 1, float(mean[-1]), values[last].tolist()) else -1
+        return last if self._conclude(last + 1, float(mean[-1]), values[:, last].tolist()) else -1
 
     def path(self, bets: FloatArray) -> FloatArray:
         """S after each of the last bets, (n, size), as they were taken one after the other from no evidence on. Moves nothing."""
         fresh = Evidence(size=self.size, share=self.share, zeta=self.zeta, horizon=self.horizon, ramp=self.ramp)
         fresh.count = max(0, self.count - len(bets))
-        values = np.concatenate(fresh._pieces(bets))
-        out: FloatArray = np.log(values.mean(axis=1))
+        out: FloatArray = np.log(_total(fresh._grown(bets)) / self.size)
         return out
 
-    def _pieces(self, bets: FloatArray) -> list[FloatArray]:
-        n = len(bets)
-        weights = np.ones((n, 1))
-        if self.count < self.ramp:
-            weights[:, 0] = np.minimum(np.arange(self.count + 1, self.count + n + 1) / self.ramp, 1.0)
-        head = min((_BLOCK - self._place) % _BLOCK, n)
-        body = head + (n - head) // _BLOCK * _BLOCK
-        pieces = [self._partial(bets[:head], weights[:head])] if head else []
-        if body > head:
-            pieces.append(self._blocks(bets[head:body], weights[head:body]))
-        if n > body:
-            pieces.append(self._partial(bets[body:], weights[body:]))
-        return pieces
-
-    def _partial(self, bets: FloatArray, weights: FloatArray) -> FloatArray:
-        p = np.multiply.accumulate(np.vstack([self._p, bets]))
-        c = np.add.accumulate(np.vstack([self._c, weights / p[:-1]]))
-        values: FloatArray = p[1:] * (np.array(self._r) + c[1:])
-        self._p, self._c = p[-1].tolist(), c[-1].tolist()
-        self._advance(len(bets), values[-1].tolist())
+    def _grown(self, bets: FloatArray) -> FloatArray:
+        """R after each point, (size, n): whole blocks side by side, the first with what is known of it in the place before the new points."""
+        n, size, place = len(bets), self.size, self._place
+        blocks = -(-(place + n) // _BLOCK)
+        bet = np.ones((size, blocks * _BLOCK))
+        bet[:, place : place + n] = bets.T
+        if place:
+            bet[:, place - 1] = self._p
+        p = np.multiply.accumulate(bet.reshape(size, blocks, _BLOCK), axis=2)
+        won = self._won(p, n)
+        if place:
+            won[:, 0, : place - 1], won[:, 0, place - 1] = 0.0, self._c
+        c = np.add.accumulate(won, axis=2)
+        starts = np.array([_ends(*one) for one in zip(self._r, p[:, :-1, -1].tolist(), c[:, :-1, -1].tolist(), strict=True)])
+        last = place + n - 1
+        self._place = (last + 1) % _BLOCK
+        self._r, self._p, self._c = starts[:, -1].tolist(), p[:, -1, last % _BLOCK].tolist(), c[:, -1, last % _BLOCK].tolist()
+        c += starts[:, :, None]
+        c *= p
+        values = c.reshape(size, -1)[:, place : place + n]
+        if not self._place:
+            self._r, self._p, self._c = values[:, -1].tolist(), [1.0] * size, [0.0] * size
         return values
 
-    def _blocks(self, bets: FloatArray, weights: FloatArray) -> FloatArray:
-        cube = bets.reshape(-1, _BLOCK, self.size)
-        p = np.multiply.accumulate(cube, axis=1)
-        c = np.empty_like(p)
-        w = weights.reshape(-1, _BLOCK, 1)
-        c[:, 0] = w[:, 0]
-        c[:, 1:] = w[:, 1:] / p[:, :-1]
-        c = np.add.accumulate(c, axis=1)
-        starts = np.empty((len(cube), 1, self.size))
-        start = np.array(self._r)
-        for block in range(len(cube)):
-            starts[block, 0] = start
-            start = p[block, -1] * (start + c[block, -1])
-        self._r = start.tolist()
-        values: FloatArray = (p * (starts + c)).reshape(-1, self.size)
-        return values
+    def _won(self, p: FloatArray, n: int) -> FloatArray:
+        """The terms of C: w over the product before it in its block, shaped as the products p; n of them are new."""
+        won = np.empty_like(p)
+        if self.count >= self.ramp:
+            won[:, :, 0] = 1.0
+            np.divide(1.0, p[:, :, :-1], out=won[:, :, 1:])
+            return won
+        weights = np.ones(p.shape[1] * _BLOCK)
+        weights[self._place : self._place + n] = np.minimum(np.arange(self.count + 1, self.count + n + 1) / self.ramp, 1.0)
+        weight = weights.reshape(-1, _BLOCK)
+        won[:, :, 0] = weight[:, 0]
+        np.divide(weight[:, 1:], p[:, :, :-1], out=won[:, :, 1:])
+        return won
 
     def _advance(self, points: int, current: list[float]) -> None:
         self._place += points
@@ -201,3 +196,20 @@ class Evidence:
         self._place, self.mean, self.count = state["place"], state["mean"], state["count"]
         self.peaks = [(int(n), float(v)) for n, v in state["peaks"]]
         self.latched, self.leader = state["latched"], state["leader"]
+
+
+def _ends(r: float, products: list[float], sums: list[float]) -> list[float]:
+    """R at the start of each block: of the first r, then by each block's P and C."""
+    out = [r]
+    for p, c in zip(products, sums, strict=True):
+        r = p * (r + c)
+        out.append(r)
+    return out
+
+
+def _total(values: FloatArray) -> FloatArray:
+    """The sum over the bets, one after the other as a single point is summed."""
+    total: FloatArray = values[0].copy()
+    for one in values[1:]:
+        total += one
+    return total

@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from parityd.core.drift_bets import DEVIATION, SHIFT, SPREAD, BetTable
+from parityd.core.drift_bets import DEVIATION, SHIFT, SPREAD, BetTable, cells
 from parityd.core.drift_evidence import Evidence
 from parityd.core.drift_ranks import ARM, CALIBRATION, FloatArray, KeyArray, Ranks
 
@@ -115,15 +115,19 @@ class Lane:
             armed, start = self.ranks.armed, len(self.ranks)
             changed = self.ranks.extend(keys[done:stop], x[done:stop], bps[done:stop])
             if armed:
-                p = np.frombuffer(self.ranks.p[start:])
-                for one in self.channels:
-                    place = -1 if one.evidence.latched or one.table is None else one.evidence.run(one.table.over(p))
-                    if place >= 0:
-                        raised.append((done + place, self._raise(one, start + place)))
+                loud = self._bet(np.frombuffer(self.ranks.p[start:]))
+                raised += [(done + place, self._raise(one, start + place)) for one, place in loud]
             if changed:
                 self._restart()
             done = stop
         return raised
+
+    def _bet(self, p: FloatArray) -> list[tuple[Channel, int]]:
+        """Let the channels bet on new p-values; those that latch, with the place at which they do."""
+        where = cells(p)
+        bets = [(one, one.table.read(where)) for one in self.channels if one.table and not one.evidence.latched]
+        places = [(one, one.evidence.run(column)) for one, column in bets]
+        return [(one, place) for one, place in places if place >= 0]
 
     def _restart(self) -> None:
         for one in self.channels:

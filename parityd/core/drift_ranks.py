@@ -22,6 +22,7 @@ from parityd.core.drift_bets import P_FLOOR
 
 FloatArray = NDArray[np.float64]
 KeyArray = NDArray[np.uint64]
+Counts = NDArray[np.int64]
 
 ARM = 50
 """Points after which a stream may be bet on."""
@@ -36,8 +37,10 @@ NOTHING = 0.5
 
 _WORD = (1 << 64) - 1
 _STEP, _MIX, _STIR = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
-_WIDE = 256
-_EARLIER = np.tri(_WIDE, k=-1, dtype=np.bool_)
+_WIDE, _CHUNK = 1024, 64
+_PLACES = np.arange(_WIDE)
+_CHUNK_OF = _PLACES // _CHUNK
+_EARLIER = np.ascontiguousarray(np.tri(_CHUNK, k=-1, dtype=np.int8).T)
 
 
 def salt_of(strategy: str, epoch: int) -> int:
@@ -157,19 +160,13 @@ class Ranks:
         reference = np.array(self._reference)
         for start in range(0, len(e), _WIDE):
             part = e[start : start + _WIDE]
-            width = len(part)
-            ordered = np.sort(part)
-            earlier = _EARLIER[:width, :width]
-            low = reference.searchsorted(part, "left")
-            equal = reference.searchsorted(part, "right") - low
-            less = low + np.count_nonzero((part < part[:, None]) & earlier, axis=1)
-            if (ordered[1:] == ordered[:-1]).any():
-                equal += np.count_nonzero((part == part[:, None]) & earlier, axis=1)
-            size = len(reference) + 1 + np.arange(width)
-            p = (less + toss[start : start + width] * (1 + equal)) / size
-            out[start : start + width] = np.where((less == 0) & (equal == size - 1), NOTHING, p)
-            reference = np.sort(np.concatenate([reference, ordered]), kind="stable")
-        self._reference = array("d", reference.tobytes())
+            less, equal, reference = merged(reference, part)
+            size = len(reference) - len(part) + 1 + np.arange(len(part))
+            p = (less + toss[start : start + _WIDE] * (1 + equal)) / size
+            p[(less == 0) & (equal == size - 1)] = NOTHING
+            out[start : start + _WIDE] = p
+        self._reference = array("d")
+        self._reference.frombytes(reference.tobytes())
         return np.minimum(np.maximum(out, P_FLOOR), 1.0 - P_FLOOR)
 
     def state(self) -> dict[str, Any]:
@@ -189,3 +186,54 @@ class Ranks:
         self.keys = array("Q", state["keys"])
         self.bps, self.p = array("d", state["bps"]), array("d", state["p"])
         self._inputs, self._reference = array("d", state["inputs"]), array("d", state["reference"])
+
+
+def merged(reference: FloatArray, part: FloatArray) -> tuple[Counts, Counts, FloatArray]:
+    """(how many are less, how many are equal: of the sorted reference and of the numbers of the part before each; both together, sorted)."""
+    n = len(part)
+    order = np.argsort(part)
+    ordered = part[order]
+    tied = bool((ordered[1:] == ordered[:-1]).any())
+    if tied:
+        order = np.argsort(part, kind="stable")
+    rank = np.empty(n, np.int64)
+    rank[order] = _PLACES[:n]
+    low = reference.searchsorted(ordered, "left")
+    high = low
+    if (reference[np.minimum(low, len(reference) - 1)] == ordered).any():
+        high = reference.searchsorted(ordered, "right")
+    less, equal = low[rank], (high - low)[rank]
+    upto = smaller_before(rank)
+    if tied:  # equal numbers ranked the other way round: then none of them counts for a later one
+        back = ordered.searchsorted(ordered, "left") + ordered.searchsorted(ordered, "right") - 1 - _PLACES[:n]
+        strictly = smaller_before(back[rank])
+        equal += upto - strictly
+        upto = strictly
+    return less + upto, equal, _woven(reference, ordered, high + _PLACES[:n])
+
+
+def _woven(reference: FloatArray, more: FloatArray, spots: Counts) -> FloatArray:
+    """The reference with the sorted numbers `more` at these places of the whole."""
+    both = np.empty(len(reference) + len(more))
+    old = np.ones(len(both), np.bool_)
+    old[spots] = False
+    both[spots], both[old] = more, reference
+    return both
+
+
+def smaller_before(rank: Counts) -> Counts:
+    """How many of the earlier ones are smaller, for each of the ranks 0..n-1 in any order: chunk by chunk, then within each."""
+    n = len(rank)
+    chunks = -(-n // _CHUNK)
+    chunk = _CHUNK_OF[:n]
+    owner = np.empty(n, np.int16)
+    owner[rank] = chunk
+    below = np.zeros((chunks, n + 1), np.int32)
+    np.add.accumulate(owner < np.arange(chunks, dtype=np.int16)[:, None], axis=1, dtype=np.int32, out=below[:, 1:])
+    padded = np.zeros(chunks * _CHUNK, np.int16)
+    padded[:n] = rank
+    square = padded.reshape(chunks, _CHUNK)
+    smaller = square[:, :, None] < square[:, None, :]
+    within = np.einsum("cji,ji->ci", smaller.view(np.int8), _EARLIER)
+    out: Counts = below[chunk, rank] + within.reshape(-1)[:n]
+    return out

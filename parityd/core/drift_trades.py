@@ -1,49 +1,32 @@
 """The stream of trades that the drift detectors read: settled matched trades in order of (trade time, name of the backtest's execution).
 
 1. Taken up to the frontier, the time up to which all that can settle has settled; suspect, suppressed and unmatched trades are not of it.
-2. Each shelf's trades are remembered by a hash. A shelf that no longer holds what was taken of it sends the stream back before it: to a snapshot of
+2. Each shelf's trades are remembered by a hash (`drift_order`). A shelf that no longer holds what was taken of it sends the stream back before it: to a snapshot of
    the last days, else to the start of an epoch. Hence what the detectors know is a function of the set of trades, not of arrival or batches.
 3. An epoch begins with the first trade, after a favourable alarm, and with the first trade 7 days after the last adverse alarm of the epoch.
 4. The horizon of an epoch is the count of matched trades of the 30 UTC days before the day it begins on, and of that day until then, at least 1,000.
    An epoch that takes twice its horizon within 30 days has the budget of a slower strategy: it is outgrown, and the next trade begins a new one.
    Without that a strategy's first busy day would spend the false alarms of months.
-5. Price differences and slippages are taken to 1e-9 bps: the last bits of a sum depend on the order in which its fills came.
 """
 
-from hashlib import blake2b
 from typing import Any
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from parityd.core.books import Books
 from parityd.core.drift import MIN_HORIZON, Detectors
 from parityd.core.drift_alarms import Raised, latch_of
+from parityd.core.drift_order import NOT_SEEN, Place, Seen, Trades, pieces, reached, taken, trades_of
 from parityd.core.drift_sides import EPOCH_POINTS, TradeSide
 from parityd.core.records import NO_TS
-from parityd.core.rows import SHELF_NS, SLIP_ALONE, SUPPRESSED, SUSPECT, shelf_of
-from parityd.core.summary import ID, TIMED, ShelfSummary, classes
+from parityd.core.rows import SHELF_NS, shelf_of
+from parityd.core.summary import ID, TIMED, ShelfSummary
 
 A_DAY, KEPT_DAYS, HORIZON_DAYS = 96, 33, 30
 DAY_NS = A_DAY * SHELF_NS
 SNAPSHOTS = 4
 _SAME = 1e-6
-
-TRADE = np.dtype([("t", "i8"), ("key", "u8"), ("d", "f8"), ("slip", "f8")])
-Trades = NDArray[np.void]
-Place = tuple[int, int]  # (trade time, key): exclusive, the last trade taken
-
-
-class Seen(msgspec.Struct, array_like=True, frozen=True):
-    """What was taken of a shelf: how many, their hash, the sum of their d."""
-
-    count: int
-    print: bytes
-    total: float
-
-
-NOT_SEEN = Seen(0, blake2b(b"", digest_size=8).digest(), 0.0)
 
 
 class Start(msgspec.Struct, array_like=True, frozen=True):
@@ -94,7 +77,7 @@ class TradeStream:
         fresh = []
         for number in self._numbers(books, shelf_of(self.head[0]), shelf_of(frontier)):
             found = self._trades(books, number, frontier)
-            part = found[_after(found, self.head)]
+            part = found[reached(found, self.head) :]
             if len(part):
                 fresh.append(part)
             books.evict()
@@ -107,16 +90,7 @@ class TradeStream:
         return books.summaries.between(low, high)
 
     def _trades(self, books: Books, number: int, frontier: int) -> Trades:
-        r = books.shelf(number).rows
-        by_id, timed, _, _ = classes(r)
-        good = (by_id | timed) & ((r["flags"] & (SUSPECT | SUPPRESSED)) == 0) & np.isfinite(r["d"])
-        r = r[good & (r["t"] <= frontier) & (r["t"] >= self.line)]
-        out = np.zeros(len(r), TRADE)
-        out["t"], out["key"] = r["t"], r["bkey"]
-        out["d"] = np.rint(r["d"] * 1e9) / 1e9 + 0.0
-        out["slip"] = np.rint(np.where((r["flags"] & SLIP_ALONE) != 0, r["slip"] / r["x"] * 1e4, np.nan) * 1e9) / 1e9 + 0.0
-        ordered: Trades = out[np.lexsort((out["key"], out["t"]))]
-        return ordered
+        return trades_of(books.shelf(number).rows, self.line, frontier)
 
     # --- what changed ---------------------------------------------------------------------------------------------
 
@@ -134,7 +108,7 @@ class TradeStream:
             if self._looked.get(number) is summary:
                 continue
             if not (self._restored and number < last and self._alike(number, summary)):
-                now, before = _taken(self._trades(books, number, frontier), self.head), self.seen.get(number, NOT_SEEN)
+                now, before = taken(self._trades(books, number, frontier), self.head), self.seen.get(number, NOT_SEEN)
                 if (now.count, now.print) != (before.count, before.print):
                     wrong = number
                     break
@@ -176,29 +150,25 @@ class TradeStream:
             self._remember(books, shelf, frontier)
 
     def _remember(self, books: Books, number: int, frontier: int) -> None:
-        taken = _taken(self._trades(books, number, frontier), self.head)
-        if taken.count:
-            self.seen[number] = taken
+        mine = taken(self._trades(books, number, frontier), self.head)
+        if mine.count:
+            self.seen[number] = mine
             self._looked[number] = books.summaries[number]
 
     # --- what is new ----------------------------------------------------------------------------------------------
 
     def _take(self, books: Books, trades: Trades) -> None:
-        days = trades["t"] // DAY_NS
-        last = int(days[-1])
-        cuts = np.flatnonzero(np.diff(days)) + 1
-        for piece in np.split(trades, cuts):
-            day = int(piece["t"][0]) // DAY_NS
+        last = int(trades["t"][-1]) // DAY_NS
+        for day, piece in pieces(trades, DAY_NS):
             if day > last - SNAPSHOTS and day > self.head[0] // DAY_NS and len(self.detectors.trades.price.ranks):
                 kept = Snapshot(self.head, self.detectors.trades.state(), [list(d) for d in self.days])
                 self._snapshots = [*self._snapshots, kept][-SNAPSHOTS:]
             self._take_day(books, piece, day)
-        for number in np.unique(trades["t"] // SHELF_NS).tolist():
-            mine = trades[trades["t"] // SHELF_NS == number]
+        for number, mine in pieces(trades, SHELF_NS):
             if number in self.seen:
                 self._remember(books, number, int(trades["t"][-1]))
             else:
-                self.seen[number] = _taken(mine, self.head)
+                self.seen[number] = taken(mine, self.head)
                 self._looked[number] = books.summaries[number]
         oldest = self._oldest()
         if min(self.seen) < oldest:
@@ -218,7 +188,8 @@ class TradeStream:
 
     def _feed(self, books: Books, trades: Trades, day: int, earlier: int) -> None:
         """In pieces so small that no epoch that begins in one is outgrown in it. `earlier`: trades of the day that were fed just before."""
-        count = self.horizon(books, day) + earlier + sum(v.count for k, v in self.seen.items() if k // A_DAY == day)
+        count = self.horizon(books, day) + earlier
+        count += sum(self.seen[number].count for number in range(day * A_DAY, (day + 1) * A_DAY) if number in self.seen)
         done = 0
         while done < len(trades):
             self._outgrow()
@@ -268,8 +239,8 @@ class TradeStream:
         for k in range(day - HORIZON_DAYS, day):
             count = self._counts.get(k)
             if count is None:
-                shelves = [books.summaries.get(n) for n in range(k * A_DAY, (k + 1) * A_DAY)]
-                count = int(sum(x.parts[kind]["n"] for x in shelves if x is not None for kind in (ID, TIMED)))
+                shelves = [books.summaries[number] for number in books.summaries.between(k * A_DAY, (k + 1) * A_DAY - 1)]
+                count = int(sum(x.parts[kind]["n"] for x in shelves for kind in (ID, TIMED)))
                 if k < self.head[0] // DAY_NS:
                     self._counts[k] = count
             total += count
@@ -305,15 +276,6 @@ class TradeStream:
 def blank_trades(strategy: str, epoch: int) -> TradeSide:
     """A side that has seen nothing; its first trade says what it measures."""
     return TradeSide(strategy, epoch=epoch, horizon=MIN_HORIZON, with_slippage=False, normalised=False)
-
-
-def _after(trades: Trades, head: Place) -> NDArray[np.bool_]:
-    return np.asarray((trades["t"] > head[0]) | ((trades["t"] == head[0]) & (trades["key"] > np.uint64(head[1]))))
-
-
-def _taken(trades: Trades, head: Place) -> Seen:
-    own = trades[~_after(trades, head)]
-    return Seen(len(own), blake2b(own.tobytes(), digest_size=8).digest(), float(own["d"].sum()))
 
 
 def _time_of(books: Books, key: int, trades: Trades) -> int:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parityd.core.drift import Detectors
-from parityd.core.drift_ranks import ARM, CALIBRATION, NOTHING, Ranks, salt_of, theta, thetas, whitening
+from parityd.core.drift_ranks import ARM, CALIBRATION, NOTHING, Ranks, merged, salt_of, theta, thetas, whitening
 
 
 def fed(x, *, sizes=None, salt=7, absolute=False):
@@ -62,6 +62,18 @@ def test_any_cut_gives_the_same_bits(sizes, seed, rho, absolute):
 def test_one_by_one_gives_the_same_bits():
     x = np.random.default_rng(5).standard_t(3, 1500).round(1)
     assert fed(x, sizes=[1] * 1500).state() == fed(x).state()
+
+
+@settings(max_examples=100, deadline=None)
+@given(size=st.integers(1, 1024), earlier=st.integers(1, 300), levels=st.sampled_from([3, 60, 10**9]), seed=st.integers(0, 10**6))
+def test_ranks_among_the_earlier_ones_of_a_block_equal_counting_them(size, earlier, levels, seed):
+    rng = np.random.default_rng(seed)
+    reference, part = np.sort(rng.integers(0, levels, earlier).astype(float)), rng.integers(0, levels, size).astype(float)
+    less, equal, both = merged(reference, part)
+    before = [np.concatenate([reference, part[:n]]) for n in range(size)]
+    assert less.tolist() == [int((known < x).sum()) for known, x in zip(before, part, strict=True)]
+    assert equal.tolist() == [int((known == x).sum()) for known, x in zip(before, part, strict=True)]
+    assert both.tolist() == sorted([*reference.tolist(), *part.tolist()])
 
 
 def test_nothing_is_bet_on_before_arming():

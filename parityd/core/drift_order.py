@@ -1,0 +1,74 @@
+"""A shelf's rows as the drift detectors read them: its settled matched trades in order of (trade time, name of the backtest's execution).
+
+1. A row is 448 bytes: what is needed of it is copied into columns once.
+2. Price differences and slippages are taken to 1e-9 bps: the last bits of a sum depend on the order in which its fills came.
+3. Trades are sorted when they leave here, so how far a stream has come is a place in them.
+"""
+
+from collections.abc import Iterator
+from hashlib import blake2b
+from itertools import pairwise
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from parityd.core.rows import DEAD, PART, SLIP_ALONE, SUPPRESSED, SUSPECT, Rows
+
+TRADE = np.dtype([("t", "i8"), ("key", "u8"), ("d", "f8"), ("slip", "f8")])
+Trades = NDArray[np.void]
+Place = tuple[int, int]  # (trade time, key): exclusive, the last trade taken
+
+
+class Seen(msgspec.Struct, array_like=True, frozen=True):
+    """What was taken of a shelf: how many, their hash, the sum of their d."""
+
+    count: int
+    print: bytes
+    total: float
+
+
+NOT_SEEN = Seen(0, blake2b(b"", digest_size=8).digest(), 0.0)
+
+
+def trades_of(rows: Rows, line: int, frontier: int) -> Trades:
+    """The matched trades with line <= t <= frontier that are measured."""
+    t, key, d, flags = (rows[name].copy() for name in ("t", "bkey", "d", "flags"))
+    good = ((flags & (DEAD | PART | SUSPECT | SUPPRESSED)) == 0) & (key != 0) & (rows["lkey"] != 0) & (rows["b_q"] > 0) & (rows["l_q"] > 0)
+    places = np.flatnonzero(good & np.isfinite(d) & (t <= frontier) & (t >= line))
+    places = places[_order(t[places], key[places])]
+    slip = rows["slip"][places] / rows["x"][places] * 1e4
+    slip[(flags[places] & SLIP_ALONE) == 0] = np.nan
+    out = np.empty(len(places), TRADE)
+    out["t"], out["key"] = t[places], key[places]
+    out["d"] = np.rint(d[places] * 1e9) / 1e9 + 0.0
+    out["slip"] = np.rint(slip * 1e9) / 1e9 + 0.0
+    return out
+
+
+def _order(t: NDArray[np.int64], key: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Places in order of (t, key). Rows come nearly in order of time, and hardly two with the same."""
+    order = np.argsort(t, kind="stable")
+    ordered = t[order]
+    return np.lexsort((key, t)) if (ordered[1:] == ordered[:-1]).any() else order
+
+
+def pieces(trades: Trades, span: int) -> Iterator[tuple[int, Trades]]:
+    """(t // span, its trades), in order."""
+    numbers = trades["t"] // span
+    edges = [0, *(np.flatnonzero(numbers[1:] != numbers[:-1]) + 1).tolist(), len(trades)]
+    for first, end in pairwise(edges):
+        yield int(numbers[first]), trades[first:end]
+
+
+def reached(trades: Trades, head: Place) -> int:
+    """How many of the trades the head has reached."""
+    t = np.ascontiguousarray(trades["t"])
+    low, high = np.searchsorted(t, head[0], "left"), np.searchsorted(t, head[0], "right")
+    return int(low + np.searchsorted(trades["key"][low:high], np.uint64(head[1]), "right"))
+
+
+def taken(trades: Trades, head: Place) -> Seen:
+    """What the stream has taken of these trades of one shelf."""
+    own = trades[: reached(trades, head)]
+    return Seen(len(own), blake2b(own.tobytes(), digest_size=8).digest(), float(own["d"].sum()))
