@@ -138,6 +138,12 @@ class Daemon:
             out.append("the event loop does not move")
         return out
 
+    def _why_not_ready(self) -> list[str]:
+        if self.told_first:
+            return self.withheld()
+        clock = self.outer.get("clock")
+        return ["starting: nothing has been published yet", *([clock] if clock else [])]
+
     def _not_published(self, error: OSError) -> None:
         """The publisher's thread: counted at once, told by its log."""
         self.metrics.publish_failed()
@@ -442,7 +448,7 @@ class Daemon:
             else:
                 self.outer.pop("overrides", None)
             await self.do(self._tick)
-            self.desk.reasons = self.withheld() if self.told_first else ["starting: nothing has been published yet"]
+            self.desk.reasons = self._why_not_ready()
             self.desk.degraded = self.facts().degraded
             self.metrics.follow(self.desk.action())
             if self.app.publisher.stepped.is_set():

@@ -107,7 +107,7 @@ def _clock(settings: Settings) -> Iterator[Check]:
             area="clock",
             state=PROBLEM,
             text=f"the wall clock lies {(at - wall) / 1e9:.0f} s before the newest publication: no file is read",
-            mend="timedatectl set-ntp true, or wait until that time has come",
+            mend="timedatectl set-ntp true; where the clock is right now and was wrong then, end the daemon and run `parityd check` once",
         )
     source = _text(Path("/sys/devices/system/clocksource/clocksource0/current_clocksource")) or "unknown"
     by, synchronised = _synchronised()

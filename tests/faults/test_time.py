@@ -61,6 +61,24 @@ def test_case_26_in_1970_files_wait_and_nothing_is_refused_for_its_date(box: Box
     model.agrees(box)
 
 
+def test_case_26_after_ten_years_ahead_the_next_start_waits_says_so_and_one_check_ends_it(box: Box, model: Model) -> None:
+    """A start cannot tell which of the two times was wrong; an operator can."""
+    decisions, fills = trades(20)
+    with box.running(env=faked(box, "+3650d")):
+        box.stop()
+    box.drop("backtest", [*model.take(decisions), over()])
+    box.drop("live", [*model.take(fills), over()])
+    with box.running(ready=False):
+        box.until(lambda: "files wait until it has passed it" in box.get("/readyz")[1].decode(), 10)
+        assert len(box.spooled()) == 2
+        assert "run `parityd check` once" in box.cli("doctor").stdout
+        box.stop()
+    box.check()
+    with box.running():
+        assert box.gate().read().fresh
+    model.agrees(box)
+
+
 def test_case_26_while_the_clocks_disagree_a_halt_is_told_and_prolongs_nothing(box: Box) -> None:
     with box.running(env=faked(box, "+0s")):
         box.drop("live", [over("a"), over("b")])
