@@ -3,7 +3,10 @@
 1. A batch is one sorted run; runs are merged like a binary counter, so that n batches leave O(log n) runs.
 2. `Known` says of each record new, duplicate or conflict, also within the batch: of two contents under one name the first stands.
 3. `Places` maps an execution's name to its shelf; the newest entry wins, shelf GONE means "no longer".
+4. What is old may be kept elsewhere (`Past`): it is asked of what no run here knows.
 """
+
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +17,19 @@ NEW, DUPLICATE, CONFLICT = 0, 1, 2
 GONE = -(2**31)
 
 
+class Past(Protocol):
+    """Names that are not in memory."""
+
+    def find(self, keys: U64) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+        """For sorted keys: (found, value)."""
+
+
 class _Runs:
     """Runs of (key, value), newest last; equal keys within a run are unique."""
 
-    def __init__(self) -> None:
+    def __init__(self, past: Past | None = None) -> None:
         self.runs: list[tuple[U64, NDArray[np.int64]]] = []
+        self.past = past
 
     def push(self, keys: U64, values: NDArray[np.int64]) -> None:
         """Add a run; `keys` sorted and unique."""
@@ -46,6 +57,11 @@ class _Runs:
             hit = run_keys[at] == keys[open_]
             found[open_[hit]] = True
             value[open_[hit]] = run_values[at[hit]]
+        if self.past is not None and not found.all():
+            open_ = np.flatnonzero(~found)
+            hit, old = self.past.find(keys[open_])
+            found[open_[hit]] = True
+            value[open_[hit]] = old[hit]
         return found, value
 
     def __len__(self) -> int:
@@ -53,13 +69,18 @@ class _Runs:
 
 
 class Known:
-    """The identities of all records taken so far."""
+    """The identities of all records taken so far. What `past` says of one is its content."""
 
     def __init__(self) -> None:
         self._runs = _Runs()
 
     def __len__(self) -> int:
+        """Of those in memory."""
         return len(self._runs)
+
+    def recall(self, past: Past) -> None:
+        """What is in memory is let go of; all that is in `past` is known."""
+        self._runs = _Runs(past)
 
     def judge(self, keys: U64, contents: U64) -> NDArray[np.int8]:
         """NEW, DUPLICATE or CONFLICT for each record, in their order. Shape (n,). Changes nothing."""
@@ -88,6 +109,15 @@ class Places:
     def __init__(self) -> None:
         self._runs = _Runs()
         self._recent: dict[int, int] = {}
+
+    def __len__(self) -> int:
+        """Of those in memory."""
+        return len(self._runs) + len(self._recent)
+
+    def recall(self, past: Past) -> None:
+        """What is in memory is let go of; all that is in `past` is known."""
+        self._runs = _Runs(past)
+        self._recent.clear()
 
     def put(self, key: int, shelf: int) -> None:
         self._recent[key] = shelf

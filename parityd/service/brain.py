@@ -272,6 +272,7 @@ class Brain:
             then()
         self._leave(reads, done, now)
         if many:
+            memory.put_away(self.store, self.v.m)
             give_back()
         return done
 

@@ -79,6 +79,7 @@ def tidy_store(app: App, now_ns: int) -> bool:
             if app.boottime() > until:
                 return True
     _gather_marks(app)
+    memory.put_away(app.store, app.brain.v.m)
     app.store.wal_checkpoint()
     return forgotten and app.boottime() > until
 
@@ -266,6 +267,9 @@ async def keep(
         _rights(await loop.run_in_executor(disk, faults, app.settings), outer)
         if app.boottime() >= due:
             more = await _slice(app, do, disk)
+            outer.pop("index", None)
+            if app.store.index.failed:
+                outer["index"] = app.store.index.failed
             due = app.boottime() + (0 if more else HOUR_NS)
             if more:
                 await asyncio.sleep(1.0)

@@ -45,10 +45,9 @@ def fold(store: Store, parameters: Parameters) -> Verdicts:
     names = store.names()
     texts = [names[k] for k in sorted(names)] or [""]
     m = Monitor(parameters, Names(texts), store.load_shelf, history_of(store))
-    for keys, contents in store.identities():
-        m.known.add(keys, contents)
-    for keys, shelves in store.places():
-        m.places.put_many(keys, shelves)
+    if isinstance(store, Store):  # not a view of it, which cannot write
+        store.index.keep(store)
+    _recall(store, m)
     split = store.state("splits")
     if split:
         m.splits.table, m.splits.renamed = msgspec.msgpack.decode(split, type=_Splits)
@@ -75,6 +74,23 @@ def fold(store: Store, parameters: Parameters) -> Verdicts:
             with suppress(ValueError):
                 v.gauges_of(name).feed = DriftFeed.restore(blob)
     return v
+
+
+def _recall(store: Store, m: Monitor) -> None:
+    """Names of records and trades: the old ones stay on the disk, the newest are read."""
+    index = store.index
+    m.known.recall(index.records)
+    m.places.recall(index.trades)
+    for _, keys, contents in store.identities_after(index.records.upto):
+        m.known.add(keys, contents)
+    for _, keys, shelves in store.places_after(index.trades.upto):
+        m.places.put_many(keys, shelves)
+
+
+def put_away(store: Store, m: Monitor) -> None:
+    """Right after a commit: where there are many, names of records and trades leave memory."""
+    if store.index.wants(len(m.known), len(m.places)) and store.index.keep(store):
+        _recall(store, m)
 
 
 def gather(v: Verdicts, saved_names: int) -> Commit:

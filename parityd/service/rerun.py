@@ -19,7 +19,7 @@ from parityd.service.reporting import Reporter
 from parityd.settings import Settings
 from parityd.store import Store
 from parityd.store.entries import AuditRow, Commit, ReportEntry
-from parityd.store.writer import MEMORY
+from parityd.store.reads import MEMORY
 
 HELD = 512  # commits
 HELD_RECORDS = 200_000

@@ -14,9 +14,8 @@ from parityd.store.entries import (
     ReportEntry,
 )  # fmt: skip
 from parityd.store.errors import CommitFailed, StoreBroken, StoreUnavailable
-from parityd.store.reads import Reads, Stored
+from parityd.store.reads import MEMORY, Reads, Stored
 from parityd.store.store import Store
-from parityd.store.writer import MEMORY
 
 __all__ = [
     "ACCEPTED",

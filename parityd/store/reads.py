@@ -11,6 +11,8 @@ import sqlite3
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,11 +22,12 @@ from parityd.core.chain import GENESIS
 from parityd.core.columns import Bounds, DecisionColumns, FillColumns, fill_columns
 from parityd.core.hashing import U64
 from parityd.core.records import BACKTEST, NO_TS, Fill, Line
-from parityd.core.rows import Rows, Shelf
+from parityd.core.rows import NOWHEN, Rows, Shelf
 from parityd.core.summary import ShelfSummary
 from parityd.store import blobs, connect, segments
 from parityd.store.entries import AuditRow, Event, FileEntry, ReportEntry
 from parityd.store.errors import StoreBroken
+from parityd.store.index import Index
 from parityd.store.packing import unpack, unseal, unsqueeze
 
 I64 = NDArray[np.int64]
@@ -36,6 +39,7 @@ _FILES = (
     "strategies FROM file"
 )
 _OF_STRATEGY = " AND id IN (SELECT file FROM file_strategy WHERE strategy = ?)"
+MEMORY = ":memory:"
 _FIRST, _LAST = -(2**63), 2**63 - 1
 _CACHED = 4  # segments held unpacked, some 4,000 rows each
 
@@ -57,6 +61,11 @@ class Reads:
         self.name = name
         self._lock = lock
         self._segments: OrderedDict[int, tuple[Rows, bytes]] = OrderedDict()
+
+    @cached_property
+    def index(self) -> Index:
+        """Where names of records and trades are found that need not be in memory."""
+        return Index(self, None if self.name == MEMORY else Path(self.name))
 
     def _all(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         with self._lock, connect.reading(self.name):
@@ -127,10 +136,26 @@ class Reads:
 
     def identities(self, after: int = 0) -> Iterator[tuple[U64, U64]]:
         """(keys, contents) of the records of each file with `order` > `after`, in order."""
-        for (order,) in self._all("SELECT file FROM identity WHERE file > ? ORDER BY file", after):
+        for _, keys, contents in self.identities_after(after):
+            yield keys, contents
+
+    def identities_after(self, after: int, last: int = _LAST) -> Iterator[tuple[int, U64, U64]]:
+        """(order, keys, contents) of the records of each file with `after` < `order` <= `last`, in order."""
+        for (order,) in self._all("SELECT file FROM identity WHERE file > ? AND file <= ? ORDER BY file", after, last):
             row = self._one("SELECT data, n FROM identity WHERE file = ?", order)
             if row is not None:
-                yield blobs.get_identities(*row)
+                yield order, *blobs.get_identities(*row)
+
+    def names_after(self, after: int, *, records: bool) -> int:
+        """How many records (else rows) are stored beyond a file (a segment)."""
+        table = "identity WHERE file" if records else "segment WHERE id"
+        found = self._one(f"SELECT sum(n) FROM {table} > ?", after)  # noqa: S608  both stand here
+        return int((found and found[0]) or 0)
+
+    def oldest_number(self, *, records: bool) -> int:
+        """The first file with records (else the first shelf with a time) that is still stored."""
+        found = self._one("SELECT min(file) FROM identity" if records else f"SELECT min(number) FROM piece WHERE number > {NOWHEN}")  # noqa: S608
+        return _FIRST if found is None or found[0] is None else int(found[0])
 
     def records(self, strategy: str | None = None, first_ns: int | None = None, last_ns: int | None = None) -> Iterator[Stored]:
         """The records of every accepted file that names the strategy and overlaps [first, last], whole, in order of ingest."""
@@ -185,8 +210,14 @@ class Reads:
 
     def places(self, since: int | None = None) -> Iterator[tuple[U64, I64]]:
         """(names, shelf numbers) of living rows, a segment at a time, oldest first: of one name the last entry counts."""
+        for _, names, on in self.places_after(0, since=since):
+            yield names, on
+
+    def places_after(self, after: int, last: int = _LAST, *, since: int | None = None) -> Iterator[tuple[int, U64, I64]]:
+        """(segment, names, shelf numbers) of the living rows of each segment with `after` < its number <= `last`."""
         lowest = -(2**62) if since is None else since
-        for (segment,) in self._all("SELECT segment FROM piece WHERE number >= ? GROUP BY segment ORDER BY segment", lowest):
+        chosen = "SELECT segment FROM piece WHERE segment > ? AND segment <= ? AND number >= ? GROUP BY segment ORDER BY segment"
+        for (segment,) in self._all(chosen, after, last, lowest):
             pieces = self._all("SELECT start, n, number FROM piece WHERE segment = ? ORDER BY start", segment)
             row = self._one("SELECT names, n FROM segment WHERE id = ?", segment)
             if row is None:
@@ -196,7 +227,7 @@ class Reads:
                 numbers[start : start + n] = number
             names, on = segments.living_names(row[0], numbers)
             keep = on >= lowest
-            yield (names, on) if keep.all() else (names[keep], on[keep])
+            yield (segment, names, on) if keep.all() else (segment, names[keep], on[keep])
 
     def shelf_numbers(self, strategy: str) -> list[int]:
         return [

@@ -17,8 +17,8 @@ from parityd.core.rows import NOWHEN
 from parityd.store import checking, connect, segments
 from parityd.store.entries import Piece
 from parityd.store.packing import pack, squeeze
-from parityd.store.reads import F64, I64, Reads
-from parityd.store.writer import MEMORY, Writer, groups, inode
+from parityd.store.reads import F64, I64, MEMORY, Reads
+from parityd.store.writer import Writer, groups, inode
 
 _ORPHANS = "DELETE FROM segment WHERE id NOT IN (SELECT segment FROM piece)"
 

@@ -24,9 +24,8 @@ from parityd.store import blobs, connect, segments
 from parityd.store.entries import REJECTED, AuditDraft, AuditRow, Commit, FileEntry, Piece
 from parityd.store.errors import CommitFailed
 from parityd.store.packing import pack, seal, squeeze
-from parityd.store.reads import Reads
+from parityd.store.reads import MEMORY, Reads
 
-MEMORY = ":memory:"
 SEGMENT_ROWS = 4096
 _SUMMARY = "INSERT INTO summary (strategy, number, data) VALUES (?, ?, ?) ON CONFLICT (strategy, number) DO UPDATE SET data = excluded.data"
 _STATE = "INSERT INTO state (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
