@@ -23,6 +23,7 @@ ALL = "*"
 APART_NS = 1_000_000_000
 MOST = 1000
 _HALT = re.compile(r"halt", re.IGNORECASE | re.ASCII)
+_SAID, _UNKNOWN = "operator halt: ", " names a strategy that is neither seen nor configured, so everything is stopped"
 
 
 class Sighting(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,10 +96,15 @@ def scope_of(name: str, known: Container[str]) -> tuple[str, str]:
     """Whom a HALT file stops, and the sentence that says so."""
     strategy = name[5:] if name[4:5] == "." else ""
     if not strategy or strategy == ALL:
-        return ALL, f"operator halt: {name}"
+        return ALL, _SAID + name
     if strategy in known:
-        return strategy, f"operator halt: {name}"
-    return ALL, f"operator halt: {name} names a strategy that is neither seen nor configured, so everything is stopped"
+        return strategy, _SAID + name
+    return ALL, _SAID + name + _UNKNOWN
+
+
+def name_in(reason: str) -> str:
+    """The file of which `scope_of` made this sentence."""
+    return reason.removeprefix(_SAID).removesuffix(_UNKNOWN)
 
 
 def step(state: HaltState, seen: Sighting, *, now_ns: int, boottime_ns: int, known: Container[str], by_reset_only: bool = False) -> Step:

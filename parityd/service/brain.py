@@ -592,15 +592,20 @@ class Brain:
             done.changes += more.changes
         return done
 
-    def halted(self, halts: tuple[Halt, ...], raised: list[str], lifted: list[str], states: dict[str, bytes] | None = None) -> TurnDone:
-        """Halts as the watch sees them now: stored and told."""
+    def halted(
+        self, halts: tuple[Halt, ...], raised: list[tuple[str, str]], lifted: list[tuple[str, str]], states: dict[str, bytes] | None = None
+    ) -> TurnDone:
+        """Halts as the watch sees them now: stored and told. `raised` and `lifted`: (scope, name of the file)."""
         now = self.now()
         self.v.standing.halts = list(halts)
         done = TurnDone()
         commit = memory.gather(self.v, self.saved_names)
         commit.states |= states or {}
-        commit.audit += [AuditDraft(ts_ns=now, event="halt.raised", actor="operator", strategy=None, data={"file": x}) for x in raised]
-        commit.audit += [AuditDraft(ts_ns=now, event="halt.lifted", actor="operator", strategy=None, data={"file": x}) for x in lifted]
+        commit.audit += [
+            AuditDraft(ts_ns=now, event=event, actor="operator", strategy=scope, data={"file": name})
+            for event, those in (("halt.raised", raised), ("halt.lifted", lifted))
+            for scope, name in those
+        ]
         commit.events.append((now, "halts", msgspec.json.encode(halts)))
         if self._commit(commit, done):
             self._swap_commands()

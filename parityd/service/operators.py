@@ -199,7 +199,7 @@ class Watch:
     def _halted(self, one: Halted) -> TurnDone:
         b = self.app.brain
         done = b.halted(
-            tuple(map(as_halt, one.state.latches)), [x.name for x in one.raised], [x.name for x in one.lifted],
+            tuple(map(as_halt, one.state.latches)), [(x.scope, x.name) for x in one.raised], [(x.scope, x.name) for x in one.lifted],
             {"halts": msgspec.json.encode(one.state)},
         )  # fmt: skip
         if not done.failed:

@@ -24,7 +24,7 @@ from parityd.core.strategy import Memory
 from parityd.core.verdicts import Standing
 from parityd.edges.audit import read as audit_entries
 from parityd.edges.command_files import CommandFolder
-from parityd.edges.halt import HaltState
+from parityd.edges.halt import HaltState, name_in
 from parityd.edges.halt import Latch as HaltLatch
 from parityd.edges.publish import read_sequences
 from parityd.store import StoreBroken, StoreUnavailable
@@ -122,7 +122,7 @@ def _published(past: Past, document: dict[str, Any]) -> None:
     for entry in (*document.get("strategies", {}).values(), document.get("default", {})):
         for said in entry.get("overrides", ()):
             if said["command"] == "HALT":
-                file = said["reason"].removeprefix("operator halt: ").split(" ")[0]
+                file = name_in(said["reason"])
                 latches[file] = HaltLatch(
                     name=file, scope=said["strategy"], reason=said["reason"], since_ns=_time(said["since"]), folder=(0, 0, 0)
                 )

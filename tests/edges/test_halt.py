@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parityd.edges.halt import HaltState, Sighting, look, release, scope_of, step
+from parityd.edges.halt import HaltState, Sighting, look, name_in, release, scope_of, step
 
 S = 1_000_000_000
 HERE, ELSEWHERE = (1, 2, 3), (1, 2, 4)
@@ -52,6 +52,11 @@ def test_whom_a_halt_file_stops(name, scope):
 
 def test_a_name_that_fits_no_strategy_says_why_everything_is_stopped():
     assert "neither seen nor configured" in scope_of("HALT.momentun", KNOWN)[1]
+
+
+@pytest.mark.parametrize("name", ["HALT", "HALT.momentum", "HALT.ghost", "HALT me now", "HALT.my strat", "halt names a strategy"])
+def test_the_file_is_found_again_in_the_sentence(name):
+    assert name_in(scope_of(name, {"momentum", "my strat"})[1]) == name
 
 
 def test_it_stops_when_seen_and_says_so_once():

@@ -239,6 +239,12 @@ def test_case_34_halt_names_scopes_and_its_end(box: Box) -> None:
         box.until(lambda: not stopped(box, "s"), 6)
         (folder / "halt-everything.txt").symlink_to("/nowhere")
         box.until(lambda: stopped(box) and stopped(box, "t"), 2)
+        box.until(lambda: len(box.events("halt.raised")) == 3, 5)
+    told = [(row["event"], row["strategy"], row["data"]["file"]) for row in box.audit() if row["event"].startswith("halt.")]
+    assert told == [
+        ("halt.raised", "s", "HALT.s"), ("halt.raised", "*", "HALT.S"), ("halt.lifted", "*", "HALT.S"), ("halt.lifted", "s", "HALT.s"),
+        ("halt.raised", "*", "halt-everything.txt"),
+    ]  # fmt: skip
 
 
 def test_case_35_an_emergency_stop_survives_a_kill_and_a_lost_store_and_ends_by_reset_alone(box: Box, model: Model) -> None:
