@@ -48,4 +48,7 @@ def pieces(books: Books, first: int, last: int) -> Iterator[Piece]:
 
 def _piece(shelves: list[Shelf]) -> Piece:
     sizes = np.array([s.n for s in shelves], np.int64)
-    return Piece(np.concatenate([s.rows for s in shelves]), shelves, np.cumsum(sizes) - sizes)
+    kind = shelves[0].rows.dtype
+    plain = np.dtype((np.void, kind.itemsize))  # as bytes: to join rows field by field is slow
+    rows: Rows = np.concatenate([s.rows.view(plain) for s in shelves]).view(kind)
+    return Piece(rows, shelves, np.cumsum(sizes) - sizes)

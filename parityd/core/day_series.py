@@ -45,12 +45,12 @@ class _Costs:
         chosen = np.flatnonzero((by_id | timed | ((b_only | l_only) & done)) & ((r["flags"] & SUSPECT) == 0))
         if not len(chosen):
             return
-        rows = r[chosen]
-        money = cost(rows, values(rows, marks, end))
-        size = np.where(np.nan_to_num(rows["n"]) > 0, np.nan_to_num(rows["n"]), np.nan_to_num(rows["ln"]))
-        _sum(self.hours, piece.numbers()[chosen] // HOUR, rows["ccy"], money, size)
-        _sum(self.symbols, rows["sym"].astype(np.int64), rows["ccy"], money, size)
-        self.ccys |= set(np.unique(rows["ccy"]).tolist())
+        money = cost(r, values(r, marks, end))[chosen]
+        own, live, ccy = np.nan_to_num(r["n"][chosen]), np.nan_to_num(r["ln"][chosen]), r["ccy"][chosen]
+        size = np.where(own > 0, own, live)
+        _sum(self.hours, piece.numbers()[chosen] // HOUR, ccy, money, size)
+        _sum(self.symbols, r["sym"][chosen].astype(np.int64), ccy, money, size)
+        self.ccys |= set(np.unique(ccy).tolist())
         for k, mask in enumerate((b_only, l_only)):
             which = mask[chosen]
             self.totals[k][0] += int(which.sum())

@@ -275,6 +275,19 @@ def fill_executions(book: str, c: FillColumns, instruments: Instruments, price: 
     )  # fmt: skip
 
 
+def fill_postings(book: str, c: FillColumns, instruments: Instruments, price: FeePrice) -> tuple[list[Pair], U64, Postings]:
+    """(instruments, the name of each fill's execution, postings) of fills, without their executions."""
+    pairs, which = pairs_of(book, c.owner, instruments)
+    inverse = of_pairs(pairs, which, "inverse", np.bool_)
+    q = c.quantity * np.where(np.isnan(c.multiplier), of_pairs(pairs, which, "multiplier", np.float64), c.multiplier)
+    side = turned(c.side, inverse)
+    px = np.where(inverse, 1.0 / c.price, c.price) if inverse.any() else c.price
+    fee, base_fee, unpriced = _fees(c, pairs, which, _currencies(c, pairs, which, instruments), px, instruments, price)
+    signed = side * q
+    postings = Postings(pair=which, ts=c.ts, quantity=signed, price=px, fee=fee, held=signed - base_fee, fee_known=~unpriced)
+    return pairs, names_of(pairs, which, c, side)[0], postings
+
+
 def _every(g: _Groups, mask: Bools) -> Bools:
     return mask[g.order] if g.alone else np.logical_and.reduceat(mask[g.order], g.starts)
 

@@ -18,18 +18,23 @@ MINUTES = (1, 5, 30)
 KINDS = {"maker": MAKER, "taker": TAKER, "unknown": 0}
 
 
-def markout_bps(fills: LiveFills, marks: Marks, minutes: int, until: int) -> NDArray[np.float64]:
-    """Of each fill, NaN where it could not be measured. Shape (n,). `until`: the time up to which marks are known (ns)."""
+Groups = list[tuple[int, NDArray[np.int64]]]
+
+
+def markout_bps(fills: LiveFills, groups: Groups, marks: Marks, minutes: int, until: int) -> NDArray[np.float64]:
+    """Of each fill, NaN where it could not be measured. Shape (n,). `groups`: the places of each symbol's fills; `until`: the time up to which marks are
+    known (ns).
+    """
     out = np.full(len(fills), np.nan)
     due = fills.ts + minutes * 60_000_000_000
-    for sym in np.unique(fills.sym).tolist():
+    for sym, mine in groups:
         series = marks.marks.get(sym)
         if series is None:
             continue
         series.settle()
         if not len(series.ts):
             continue
-        w = np.flatnonzero((fills.sym == sym) & (due <= max(until, int(series.ts[-1]))))
+        w = mine[due[mine] <= max(until, int(series.ts[-1]))]
         place = np.searchsorted(series.ts, due[w], side="right") - 1
         newer = (place >= 0) & (series.ts[np.maximum(place, 0)] > fills.ts[w])
         w, place = w[newer], place[newer]
@@ -37,11 +42,19 @@ def markout_bps(fills: LiveFills, marks: Marks, minutes: int, until: int) -> NDA
     return out
 
 
+def _by_symbol(sym: NDArray[np.int64]) -> Groups:
+    """Each symbol with the places of its fills."""
+    order = np.argsort(sym, kind="stable")
+    starts = np.flatnonzero(np.append(True, np.diff(sym[order]) != 0)[: len(sym)])
+    return [(int(sym[part[0]]), part) for part in np.split(order, starts[1:])] if len(sym) else []
+
+
 def markouts(
     fills: LiveFills, marks: Marks, until: int, minutes: Sequence[int] = MINUTES
 ) -> dict[str, dict[str, dict[str, float | int | None]]]:
     """`{maker | taker: {"1m": {mean_bps, n}, ...}}`; `unknown` only where fills do not say."""
-    values = {m: markout_bps(fills, marks, m, until) for m in minutes}
+    groups = _by_symbol(fills.sym)
+    values = {m: markout_bps(fills, groups, marks, m, until) for m in minutes}
     out: dict[str, dict[str, dict[str, float | int | None]]] = {}
     for kind, code in KINDS.items():
         mine = fills.liquidity == code

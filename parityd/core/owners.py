@@ -36,7 +36,12 @@ def known(strategy: Sequence[str], symbol: Sequence[str]) -> I32 | None:
 
 def codes(strategy: Sequence[str], symbol: Sequence[str]) -> I32:
     """The code of each record's owner. Shape (n,)."""
-    return np.array([code(*x) for x in zip(strategy, symbol, strict=True)], np.int32)
+    found = known(strategy, symbol)
+    if found is None:
+        for one in dict.fromkeys(zip(strategy, symbol, strict=True)):
+            code(*one)
+        found = np.array([_codes[x] for x in zip(strategy, symbol, strict=True)], np.int32)
+    return found
 
 
 def name(k: int) -> tuple[str, str]:

@@ -20,7 +20,7 @@ from parityd.core.ledger import UNIT
 from parityd.core.live_fills import MAKER, TAKER, LiveFills, Outcome, fill_rate
 from parityd.core.marks import Marks
 from parityd.core.returns import A_DAY, Returns
-from parityd.core.round_trips import Lot, Trip, round_trips
+from parityd.core.round_trips import Lot, Trips, round_trips
 from parityd.core.rows import SHELF_NS
 
 F64 = NDArray[np.float64]
@@ -87,9 +87,10 @@ def _figures(
     fills: LiveFills, ends: Sequence[Outcome], start: int, end: int, daily: Daily | None, opening: Mapping[int, Lot], rates: Mapping[int, float],
     capital: float | None, sessions: Sessions | None, marks: Marks | None,
 ) -> Performance:  # fmt: skip
-    trips = [t for t in round_trips(fills, opening, marks.splits if marks is not None else None)[0] if start <= t.closed <= end]
+    trips = round_trips(fills, opening, marks.splits if marks is not None else None)[0]
+    trips = trips.take((trips.closed >= start) & (trips.closed <= end))
     own = fills.between(start, end)
-    rate = np.array([rates.get(s, 1.0) for s in own.sym.tolist()])
+    rate = _worth(own.sym, rates)
     fees, notional = own.fee * rate, np.abs(own.quantity) * own.price * rate
     days = _last_days(daily or {}, end // DAY_NS, sessions)
     drawdown, share = maximum_drawdown(days, capital)
@@ -99,7 +100,7 @@ def _figures(
     return Performance(
         **won,
         sharpe=sharpe(days, 252 if sessions is not None else 365), maximum_drawdown=drawdown, maximum_drawdown_share=share,
-        orders=len(ends), fill_rate=fill_rate(ends), fees=total, fee_efficiency=total / gross if total is not None and gross else None,
+        orders=sum(x.n for x in ends), fill_rate=fill_rate(ends), fees=total, fee_efficiency=total / gross if total is not None and gross else None,
         effective_fee_rate=_rate(fees, notional), effective_fee_rate_maker=_rate(fees, notional, own.liquidity == MAKER),
         effective_fee_rate_taker=_rate(fees, notional, own.liquidity == TAKER),
     )  # fmt: skip
@@ -110,19 +111,28 @@ def _rate(fees: F64, notional: F64, which: NDArray[np.bool_] | None = None) -> f
     return paid / traded if traded else None
 
 
-def _trips(trips: list[Trip], rates: Mapping[int, float]) -> dict[str, Any]:
-    if not trips:
+def _worth(sym: NDArray[np.int64], rates: Mapping[int, float]) -> F64:
+    """What a unit of each one's money is worth."""
+    if not rates:
+        return np.ones(len(sym))
+    codes, place = np.unique(sym, return_inverse=True)
+    return np.array([rates.get(k, 1.0) for k in codes.tolist()])[place]
+
+
+def _trips(trips: Trips, rates: Mapping[int, float]) -> dict[str, Any]:
+    n = len(trips)
+    if not n:
         return {}
-    profits = [t.profit * rates.get(t.sym, 1.0) for t in trips]
-    gain, loss = math.fsum(p for p in profits if p > 0), -math.fsum(p for p in profits if p < 0)
-    longest = current = 0
-    for p in profits:
-        current = current + 1 if p < 0 else 0
-        longest = max(longest, current)
+    profits = trips.profit * _worth(trips.sym, rates)
+    won, lost = profits > 0, profits < 0
+    gain, loss = math.fsum(profits[won].tolist()), -math.fsum(profits[lost].tolist())
+    places = np.arange(n)
+    run = np.where(lost, places - np.maximum.accumulate(np.where(lost, -1, places)), 0)  # losses in a row up to each
     return {
-        "round_trips": len(trips), "win_rate": sum(p > 0 for p in profits) / len(trips), "average_profit": math.fsum(profits) / len(trips),
+        "round_trips": n, "win_rate": int(won.sum()) / n, "average_profit": math.fsum(profits.tolist()) / n,
         "profit_factor": gain / loss if loss else None, "gross_profit": gain, "gross_loss": loss,
-        "mean_holding_seconds": math.fsum(t.seconds for t in trips) / len(trips), "max_consecutive_losses": longest, "consecutive_losses": current,
+        "mean_holding_seconds": math.fsum((trips.closed - trips.opened).tolist()) / 1e9 / n,
+        "max_consecutive_losses": int(run.max()), "consecutive_losses": int(run[-1]),
     }  # fmt: skip
 
 

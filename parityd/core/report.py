@@ -130,8 +130,7 @@ def _ranked(m: Monitor, s: Strategy, start: int, end: int, until: Settling) -> t
         places = np.flatnonzero(settled_rows(r, until))
         if len(places) == 0:
             continue
-        rows = r[places]
-        money = cost(rows, values(rows, m.marks, end + 1))
+        money = cost(r, values(r, m.marks, end + 1))[places]
         squares, sum_, n = squares + float((money * money).sum()), sum_ + float(money.sum()), n + len(money)
         order = np.argsort(money)
         for k in {*order[:WORST].tolist(), *order[-WORST:].tolist()}:

@@ -5,9 +5,13 @@
 3. Positions are integers of 1e-8 units: what was bought and sold again is exactly zero.
 4. Fills of before a split are taken in the units of after it.
 5. A trip was opened at the quantity-weighted mean time of what it closes.
+
+Average cost, entry fee a unit and time of entry obey one recurrence over the fills of a symbol, x' = a x + b: an entry mixes what is held with what
+comes by their sizes, a partial exit keeps it, a position that ends forgets it (a = 0). So it is solved for all fills at once, by doubling.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -16,6 +20,9 @@ from numpy.typing import NDArray
 from parityd.core.ledger import UNIT
 from parityd.core.live_fills import LiveFills
 from parityd.core.splits import Splits
+
+F64 = NDArray[np.float64]
+I64 = NDArray[np.int64]
 
 
 class Lot(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,36 +49,148 @@ class Trip(msgspec.Struct, frozen=True, kw_only=True):
         return (self.closed - self.opened) / 1e9
 
 
-def round_trips(
-    fills: LiveFills, opening: Mapping[int, Lot] | None = None, splits: Splits | None = None
-) -> tuple[list[Trip], dict[int, Lot]]:
+class Trips(msgspec.Struct, frozen=True, kw_only=True):
+    """Round trips as columns, in order of their end. Shapes (n,)."""
+
+    sym: I64
+    opened: F64
+    closed: I64
+    quantity: F64
+    profit: F64
+    fees: F64
+
+    def __len__(self) -> int:
+        return len(self.sym)
+
+    def __iter__(self) -> Iterator[Trip]:
+        names = self.__struct_fields__
+        for values in zip(*(getattr(self, f).tolist() for f in names), strict=True):
+            yield Trip(**dict(zip(names, values, strict=True)))
+
+    def take(self, index: NDArray[Any]) -> "Trips":
+        """The trips of a mask or of positions."""
+        return Trips(**{f: getattr(self, f)[index] for f in self.__struct_fields__})
+
+
+class _Events(msgspec.Struct):
+    """Fills by symbol, then by time; open positions stand as an entry before the first of theirs. `units`: signed, int64 or Python's integers."""
+
+    sym: I64
+    ts: F64
+    units: NDArray[Any]
+    price: F64
+    fee: F64
+    name: NDArray[np.uint64]
+
+
+class _Held(msgspec.Struct):
+    """Positions before and after each event, and what of it closed and opened; `cost`, `fee` and `opened` are those after it. Sizes in 1e-8 units."""
+
+    before: F64
+    closing: F64
+    after: NDArray[Any]
+    cost: F64
+    fee: F64
+    opened: F64
+
+
+def round_trips(fills: LiveFills, opening: Mapping[int, Lot] | None = None, splits: Splits | None = None) -> tuple[Trips, dict[int, Lot]]:
     """(trips in order of their end, the positions left open by symbol, in units of the last fill). `opening`: positions before the first fill."""
     lots: dict[int, Lot] = dict(opening or {})
-    trips: dict[tuple[int, int], Trip] = {}
     quantity, price = fills.quantity, fills.price
     if splits is not None and splits.table and len(fills):
         quantity, price = _in_last_units(fills, splits, lots)
-    columns = (fills.ts, fills.sym, quantity, price, fills.fee, fills.name)
-    for ts, sym, quantity, price, fee, name in zip(*(c.tolist() for c in columns), strict=True):
-        lot, units = lots.get(sym, Lot()), round(quantity * UNIT)
-        if not units:
-            continue
-        closing = min(abs(lot.units), abs(units)) if lot.units * units < 0 else 0
-        if closing:
-            q = closing / UNIT
-            share = fee * closing / abs(units)
-            sign = 1 if lot.units > 0 else -1
-            fees = share + lot.fee * q
-            one = Trip(sym=sym, opened=lot.opened, closed=ts, quantity=q, profit=sign * (price - lot.cost) * q - fees, fees=fees)
-            trips[sym, name] = _joined(trips[sym, name], one) if (sym, name) in trips else one
-            left = lot.units - sign * closing
-            lot = msgspec.structs.replace(lot, units=left) if left else Lot()
-        rest = abs(units) - closing
-        lots[sym] = _added(lot, rest if units > 0 else -rest, price, fee * rest / abs(units), ts) if rest else lot
-    return sorted(trips.values(), key=lambda t: (t.closed, t.sym)), {k: v for k, v in lots.items() if v.units}
+    origin = int(fills.ts[0]) if len(fills) else 0
+    e = _events(fills, quantity, price, lots, origin)
+    if not len(e.sym):
+        return _trips(e, _held(e), origin), {}
+    held = _held(e)
+    last = np.flatnonzero(np.append(e.sym[1:] != e.sym[:-1], True))
+    left = {
+        int(e.sym[i]): Lot(
+            units=int(held.after[i]), cost=float(held.cost[i]), fee=float(held.fee[i]), opened=origin + float(held.opened[i])
+        )
+        for i in last.tolist()
+        if held.after[i]
+    }
+    return _trips(e, held, origin), left
 
 
-def _in_last_units(fills: LiveFills, splits: Splits, lots: dict[int, Lot]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _events(fills: LiveFills, quantity: F64, price: F64, lots: Mapping[int, Lot], origin: int) -> _Events:
+    open_ = [(sym, lot) for sym, lot in lots.items() if lot.units]
+    units = np.rint(quantity * UNIT)
+    w = np.flatnonzero(units)
+    if float(np.abs(units).sum()) + sum(abs(lot.units) for _, lot in open_) < 2**62:
+        whole: NDArray[Any] = np.concatenate([np.array([lot.units for _, lot in open_], np.int64), units[w].astype(np.int64)])
+    else:
+        whole = np.array([*(lot.units for _, lot in open_), *(int(u) for u in units[w].tolist())], object)
+    sym = np.concatenate([np.array([s for s, _ in open_], np.int64), fills.sym[w]])
+    order = np.argsort(sym, kind="stable")
+
+    def column(of_lot: list[float], own: NDArray[Any]) -> NDArray[Any]:
+        made: NDArray[Any] = np.concatenate([np.array(of_lot, own.dtype), own[w]])[order]
+        return made
+
+    return _Events(
+        sym=sym[order], units=whole[order], ts=column([lot.opened - origin for _, lot in open_], (fills.ts - origin).astype(np.float64)),
+        price=column([lot.cost for _, lot in open_], price), fee=column([lot.fee * abs(lot.units) / UNIT for _, lot in open_], fills.fee),
+        name=column([0] * len(open_), fills.name),
+    )  # fmt: skip
+
+
+def _held(e: _Events) -> _Held:
+    n = len(e.sym)
+    after = np.cumsum(e.units)
+    first = np.flatnonzero(np.append(True, e.sym[1:] != e.sym[:-1])[:n])
+    base = np.append(after[:1] * 0, after)[first]
+    after = after - np.repeat(base, np.diff(np.append(first, n)))
+    before = after - e.units
+    opposed = ((before > 0) & (e.units < 0)) | ((before < 0) & (e.units > 0))
+    size, was = np.abs(e.units), np.abs(before)
+    closing = np.where(opposed, np.minimum(was, size), 0).astype(np.float64)
+    whole, old, new = size.astype(np.float64), was.astype(np.float64), np.abs(after).astype(np.float64)
+    rest = np.where(opposed, np.maximum(size - was, 0), size).astype(np.float64)
+    enters, safe = rest > 0, np.where(new > 0, new, 1.0)
+    a = np.where(enters, np.where(closing > 0, 0.0, old / safe), np.where(new > 0, 1.0, 0.0))
+    share = np.where(enters, rest / safe, 0.0)
+    per_unit = e.fee / (whole / UNIT) if n else e.fee
+    cost, fee, opened = _solved(a, np.stack([e.price * share, per_unit * share, e.ts * share]))
+    return _Held(before=before.astype(np.float64), closing=closing, after=after, cost=cost, fee=fee, opened=opened)
+
+
+def _solved(a: F64, b: F64) -> F64:
+    """X of shape (k, n) with x[i] = a[i] x[i - 1] + b[i]; a[0] is 0, all a lie in [0, 1]."""
+    step = 1
+    while step < len(a) and a[step:].any():
+        b[:, step:] += a[step:] * b[:, :-step]
+        a[step:] = a[step:] * a[:-step]
+        step *= 2
+    return b
+
+
+def _trips(e: _Events, h: _Held, origin: int) -> Trips:
+    at = np.flatnonzero(h.closing)
+    at = at[np.lexsort((e.name[at], e.sym[at]))]
+    if not len(at):
+        none = np.zeros(0)
+        return Trips(sym=none.astype(np.int64), opened=none, closed=none.astype(np.int64), quantity=none, profit=none, fees=none)
+    quantity = h.closing[at] / UNIT
+    fees = e.fee[at] * h.closing[at] / np.abs(e.units[at]).astype(np.float64) + h.fee[at - 1] * quantity
+    profit = np.sign(h.before[at]) * (e.price[at] - h.cost[at - 1]) * quantity - fees
+    new = np.append(True, (e.sym[at][1:] != e.sym[at][:-1]) | (e.name[at][1:] != e.name[at][:-1]))
+    starts = np.flatnonzero(new)
+    ends = np.append(starts[1:], len(at)) - 1
+    both = np.add.reduceat(quantity, starts)
+    opened = np.add.reduceat(h.opened[at - 1] * quantity, starts) / both
+    closed = np.rint(e.ts[at[ends]]).astype(np.int64)
+    order = np.lexsort((e.sym[at[starts]], closed))
+    return Trips(
+        sym=e.sym[at[starts]], opened=opened + origin, closed=closed + origin, quantity=both,
+        profit=np.add.reduceat(profit, starts), fees=np.add.reduceat(fees, starts),
+    ).take(order)  # fmt: skip
+
+
+def _in_last_units(fills: LiveFills, splits: Splits, lots: dict[int, Lot]) -> tuple[F64, F64]:
     """(quantity, price) of each fill in units of the last one's time; open positions alike, in place."""
     last = int(fills.ts.max())
     factor = np.ones(len(fills))
@@ -83,18 +202,3 @@ def _in_last_units(fills: LiveFills, splits: Splits, lots: dict[int, Lot]) -> tu
         if lot is not None and f != 1.0:
             lots[sym] = msgspec.structs.replace(lot, units=round(lot.units * f), cost=lot.cost / f, fee=lot.fee / f)
     return fills.quantity * factor, fills.price / factor
-
-
-def _added(lot: Lot, units: int, price: float, fee: float, ts: int) -> Lot:
-    old, new = abs(lot.units) / UNIT, abs(units) / UNIT
-    both = old + new
-    return Lot(
-        units=lot.units + units, cost=(lot.cost * old + price * new) / both, fee=(lot.fee * old + fee) / both,
-        opened=ts if not old else lot.opened + (ts - lot.opened) * (new / both),
-    )  # fmt: skip
-
-
-def _joined(a: Trip, b: Trip) -> Trip:
-    both = a.quantity + b.quantity
-    opened = a.opened + (b.opened - a.opened) * (b.quantity / both)
-    return Trip(sym=a.sym, opened=opened, closed=b.closed, quantity=both, profit=a.profit + b.profit, fees=a.fees + b.fees)

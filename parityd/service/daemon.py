@@ -24,6 +24,7 @@ from parityd.core.instants import DAY_NS, day_text
 from parityd.core.records import BOOKS, LIVE
 from parityd.core.rows import NOWHEN
 from parityd.edges.files import FolderId, free_bytes, unwritable
+from parityd.edges.heap import set_apart
 from parityd.edges.publish import STEP_NS
 from parityd.edges.sdnotify import Notifier
 from parityd.edges.spool import Scan
@@ -337,6 +338,7 @@ class Daemon:
         self.tell(await self.do(self.brain.check))
         self.checked_ns = self.app.boottime()
         self.metrics.checked(self.app.now(), self.brain.view.check_seconds)
+        await self.do(set_apart)
         self.started = True
         await self.do(self.app.publisher.renew)
         self.told_first = True

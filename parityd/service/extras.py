@@ -6,7 +6,9 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
+from parityd.core import owners
 from parityd.core.assessing import rates
 from parityd.core.columns import FillColumns
 from parityd.core.commands import ALL
@@ -32,8 +34,8 @@ from parityd.core.trailing import trailing
 from parityd.core.window import settling
 from parityd.store import Store
 
-MOST_FILLS = 300_000
-"""Beyond so many live fills in a day markouts and performance are left out (None): the report stays quick."""
+MOST_FILLS = 3_000_000
+"""Beyond so many live fills in a day markouts and performance are left out (None): they are held at once."""
 HISTORY_NS = 30 * DAY_NS
 DRIFT_NS = 6 * DAY_NS
 """How far before its day a report shows how the evidence of drift came about."""
@@ -67,12 +69,13 @@ def day_extras(
                 start,
                 end,
                 now,
-                fills.get(name, []) if whole else None,
+                fills.get(name),
                 lines.get(name, []),
                 parity.get(name, {}),
-                before.get(name, []) if known else [],
+                before.get(name),
                 _opening(m, s, since) if name in carried else {},
                 feeds.get(name),
+                many=not whole,
             ),
             "unpriced": unpriced.get(name, {}),
         }
@@ -129,16 +132,16 @@ def _opening(m: Monitor, s: Strategy, t: int) -> dict[int, Lot]:
 
 def _records(
     m: Monitor, store: Store, start: int, end: int, most: int, names: Collection[str] | None = None
-) -> tuple[dict[str, list[FillColumns]], dict[str, list[Line]], bool]:
+) -> tuple[dict[str, LiveFills], dict[str, list[Line]], bool]:
     """Live fills and other lines of [start, end] by strategy (of `names`), and whether they are all: no fills where there are more than `most`."""
-    fills: dict[str, list[FillColumns]] = {}
+    found: list[LiveFills] = []
     lines: dict[str, list[Line]] = {}
+    agents = [""]
     if store.fills_within(LIVE, start, end) > most:
         return {}, {}, False
+    wanted = list(m.strategies) if names is None else [name for name in m.strategies if name in names]
     held = 0
-    for file, own, _, rare in store.records(None, start, end):
-        if file.book != LIVE:
-            continue
+    for _, own, _, rare in store.records(None, start, end, book=LIVE):
         for line in rare:
             name = getattr(line.record, "strategy", "")
             if name and start <= line.ts <= end:
@@ -148,15 +151,25 @@ def _records(
         held += len(own)
         if held > most:
             return {}, lines, False
-        keep = (own.ts >= start) & (own.ts <= end) & ~own.shadow
-        for name in dict.fromkeys(own.strategy):
-            if name not in m.strategies or (names is not None and name not in names):
-                continue
-            mine = own.take(keep & np.fromiter((x == name for x in own.strategy), np.bool_, len(own)))
-            mine = mine.take(~busted(m.strategies[name], LIVE, mine))
-            if len(mine):
-                fills.setdefault(name, []).append(mine)
-    return fills, lines, True
+        mine = _standing(m, own, (own.ts >= start) & (own.ts <= end) & ~own.shadow, wanted)
+        if len(mine):
+            found.append(live_fills(mine, m.instruments, m.fee_price, agents))
+    return LiveFills.joined(found).by_strategy(wanted) if found else {}, lines, True
+
+
+def _is(name: str, strategy: str, _: str) -> bool:
+    return strategy == name
+
+
+def _standing(m: Monitor, own: FillColumns, keep: NDArray[np.bool_], names: Collection[str]) -> FillColumns:
+    """Those of the kept fills that are of these strategies and were not taken back."""
+    present = own.strategies()
+    if not present <= set(names):
+        keep = keep & owners.looked_up(own.owner, lambda strategy, _: strategy in names, np.bool_)
+    for name in present.intersection(names):
+        if m.strategies[name].memory.busted:
+            keep = keep & ~(busted(m.strategies[name], LIVE, own) & owners.looked_up(own.owner, partial(_is, name), np.bool_))
+    return own if keep.all() else own.take(keep)
 
 
 def _sessions(m: Monitor, s: Strategy) -> Callable[[int], bool] | None:
@@ -171,14 +184,16 @@ def _one(
     start: int,
     end: int,
     now: int,
-    columns: list[FillColumns] | None,
+    day: LiveFills | None,
     lines: list[Line],
     parity: dict[str, float | None],
-    history: list[FillColumns],
+    history: LiveFills | None,
     opening: dict[int, Lot],
     feed: DriftFeed | None,
+    *,
+    many: bool,
 ) -> dict[str, Any]:
-    """`columns`: the day's live fills, None where they are too many; `history`: those before, from the positions `opening` on."""
+    """`day`: the day's live fills; `history`: those before, from the positions `opening` on; `many`: there are too many to be looked at."""
     terms = m.parameters.of(s.name)
 
     def rate(ccy: int) -> float | None:
@@ -200,13 +215,12 @@ def _one(
     along = trailing(long, start // SHELF_NS, end // SHELF_NS) if long is not None else []
     series |= {"correlation": along} if along else {}
     out: dict[str, Any] = {"metrics": metrics, "series": series, "returns": returns}
-    if columns is None:
+    if many:
         return out
-    both = [*history, *columns]
-    fills = live_fills(FillColumns.joined(both), m.instruments, m.fee_price) if both else no_fills()
-    own = fills.between(start, end)
+    own = day or no_fills()
+    fills = LiveFills.joined([history, own]) if history is not None else own
     out["markouts"] = markouts(own, m.marks, min(now, end + 1800 * 1_000_000_000)) if len(own) else None
-    worth, summable = _worth(m, s, own, rate)
+    worth, summable = _worth(own, rate)
     if len(own) or lines:
         found = performance(
             fills, outcomes(lines, own), start, end, daily=daily_profits(long), marks=m.marks, opening=opening, rates=worth,
@@ -216,9 +230,9 @@ def _one(
     return out
 
 
-def _worth(m: Monitor, s: Strategy, fills: LiveFills, rate: Callable[[int], float | None]) -> tuple[dict[int, float], bool]:
+def _worth(fills: LiveFills, rate: Callable[[int], float | None]) -> tuple[dict[int, float], bool]:
     """Value of each symbol's currency, where they are several, and whether all are known."""
-    money = {sym: m.instruments.pair(LIVE, s.name, order[0]).ccy for sym, order in zip(fills.sym.tolist(), fills.order, strict=True)}
+    money = {sym: fills.ccy[sym] for sym in np.unique(fills.sym).tolist()}
     if len(set(money.values())) < 2:
         return {}, True
     values = {sym: rate(ccy) for sym, ccy in money.items()}

@@ -157,13 +157,18 @@ class Reads:
         found = self._one("SELECT min(file) FROM identity" if records else f"SELECT min(number) FROM piece WHERE number > {NOWHEN}")  # noqa: S608
         return _FIRST if found is None or found[0] is None else int(found[0])
 
-    def records(self, strategy: str | None = None, first_ns: int | None = None, last_ns: int | None = None) -> Iterator[Stored]:
-        """The records of every accepted file that names the strategy and overlaps [first, last], whole, in order of ingest."""
+    def records(
+        self, strategy: str | None = None, first_ns: int | None = None, last_ns: int | None = None, *, book: str | None = None
+    ) -> Iterator[Stored]:
+        """The records of every accepted file (of a book) that names the strategy and overlaps [first, last], whole, in order of ingest."""
         where = " WHERE state = 'accepted' AND first_ts <= ? AND last_ts >= ?"
         values: list[object] = [_LAST if last_ns is None else last_ns, _FIRST if first_ns is None else first_ns]
         if strategy is not None:
             where += _OF_STRATEGY
             values.append(self._strategy(strategy))
+        if book is not None:
+            where += " AND book = ?"
+            values.append(book)
         for row in self._all(_FILES + where + " ORDER BY id", *values):
             entry = _entry(row)
             yield (entry, *self._records(entry.order))

@@ -258,3 +258,34 @@ def test_the_score_weighs_what_is_there():
 )
 def test_grades(value, grade):
     assert quality_grade(value) == grade
+
+
+def one_by_one(rows):
+    """The same trips, a fill at a time in exact arithmetic: [(closed, quantity, profit)] of single fills."""
+    held, cost, fee_of, out = Fraction(0), Fraction(0), Fraction(0), []
+    for t, q, price, fee in rows:
+        size, p, paid = Fraction(str(q)), Fraction(str(price)), Fraction(str(fee))
+        closing = min(abs(held), abs(size)) if held * size < 0 else Fraction(0)
+        if closing:
+            sign = 1 if held > 0 else -1
+            out.append(((T0 + t) * S, float(closing), float(sign * (p - cost) * closing - paid * closing / abs(size) - fee_of * closing)))
+            held -= sign * closing
+        rest = abs(size) - closing
+        if rest:
+            both = abs(held) + rest
+            cost = (cost * abs(held) + p * rest) / both
+            fee_of = (fee_of * abs(held) + paid * rest / abs(size)) / both
+            held += rest if size > 0 else -rest
+    return out
+
+
+@pytest.mark.parametrize(
+    ("seed", "sizes"), [(1, [-3, -2, -1, 1, 2, 3]), (2, [-0.3, 0.1, 0.1, 0.1]), (3, [1]), (4, [-2e11, 1e11, 3e11]), (5, [-1, 1])]
+)
+def test_solved_for_all_fills_at_once_each_trip_is_what_it_is_one_by_one(seed, sizes):
+    rng = random.Random(seed)
+    rows = [(k * 60, rng.choice(sizes), 100 + rng.randint(-50, 50) / 10, rng.randint(0, 9) / 100) for k in range(500)]
+    rows.append((500 * 60, -sum(q for _, q, _, _ in rows) or 1, 100, 0))
+    found = [(t.closed, t.quantity, t.profit) for t in round_trips(fills(*rows))[0]]
+    for one, other in zip(found, one_by_one(rows), strict=True):
+        assert one == pytest.approx(other, rel=1e-9, abs=1e-7)
