@@ -23,7 +23,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import msgspec
 
-from parityd.core.columns import Bounds, block
+from parityd.core.accepting import block
+from parityd.core.columns import Bounds
 from parityd.core.intake import FileBatch
 from parityd.core.records import Native
 from parityd.edges.waiting import Waiting

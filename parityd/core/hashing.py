@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 U64 = NDArray[np.uint64]
+I64 = NDArray[np.int64]
 
 _C1 = np.uint64(0xBF58476D1CE4E5B9)
 _C2 = np.uint64(0x94D049BB133111EB)
@@ -23,17 +24,23 @@ _S29, _S32 = np.uint64(29), np.uint64(32)
 _LONG = 64  # bytes; longer text is hashed by its digest
 _FULL = 2**64 - 1
 _NEWLINE = 10
-_ROOM = b"\n" + bytes(_LONG + 8)  # the last text's end, and what a word read there may run over
+_ROOM = "\0" * (_LONG + 8)  # what a word read at the end of the last text may run over
 _MASKS = np.array([(1 << 8 * k) - 1 for k in range(9)], np.uint64)
 
 
 def mix(h: U64, w: U64 | np.uint64) -> U64:
     """Fold one word into each hash (multiply-xorshift, after SplitMix64)."""
-    x = h ^ w
+    return _stirred(h ^ w)
+
+
+def _stirred(x: U64) -> U64:
+    """In place."""
     x *= _C1
-    x ^= x >> _S29
+    t = x >> _S29
+    x ^= t
     x *= _C2
-    x ^= x >> _S32
+    np.right_shift(x, _S32, out=t)
+    x ^= t
     return x
 
 
@@ -52,31 +59,78 @@ def _shortened(value: str) -> str:
     return value if len(raw) <= _LONG else "\1" + hashlib.sha256(raw).hexdigest()[:40]
 
 
-def _spans(values: list[str]) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]:
-    """(the UTF-8 bytes of all texts with room behind them, where each begins, how long it is). TypeError where one is no text."""
-    data = "\n".join(values).encode("utf-8", "surrogatepass")
-    octets = np.frombuffer(data + _ROOM, np.uint8)
-    ends = np.flatnonzero(octets[: len(data) + 1] == _NEWLINE)
-    if len(ends) == len(values):
-        start = np.empty(len(ends), np.int64)
-        start[0] = 0
-        start[1:] = ends[:-1] + 1
-        return octets, start, ends - start
-    parts = [v.encode("utf-8", "surrogatepass") for v in values]  # a text holds a newline itself
+class Spelling:
+    """The UTF-8 bytes of a column of text with room behind them: where each text begins and how long it is. `pitch` where all are of one length."""
+
+    __slots__ = ("begin", "length", "n", "octets", "pitch")
+
+    def __init__(self, octets: NDArray[np.uint8], begin: I64, length: I64, pitch: int = 0) -> None:
+        self.octets, self.begin, self.length, self.pitch, self.n = octets, begin, length, pitch, len(begin)
+
+    def word(self, at: int) -> U64:
+        """Of each text the 8 bytes from a place on, and what follows it."""
+        if self.pitch:
+            return np.ndarray((self.n,), np.uint64, self.octets, at, (self.pitch,))
+        windows: U64 = np.ndarray((len(self.octets) - 7,), np.uint64, self.octets, 0, (1,))
+        return windows[self.begin + at]
+
+
+def spelled(lines: Sequence[str], n: int) -> Spelling | None:
+    """Of n texts, or of fewer lines that hold n texts with a newline between any two. None where a text holds a newline itself, TypeError where one is
+    no text.
+    """
+    data = "\n".join([*lines, _ROOM]).encode("utf-8", "surrogatepass")
+    octets = np.frombuffer(data, np.uint8)
+    is_end = octets[: len(data) - len(_ROOM)] == _NEWLINE
+    pitch = data.index(b"\n") + 1
+    if pitch * n == len(is_end) and is_end[pitch - 1 :: pitch].all() and np.count_nonzero(is_end) == n:
+        return Spelling(octets, np.arange(0, len(is_end), pitch), np.full(n, pitch - 1), pitch)
+    ends = np.flatnonzero(is_end)
+    if len(ends) != n:
+        return None
+    begin = np.empty(n, np.int64)
+    begin[0] = 0
+    begin[1:] = ends[:-1] + 1
+    return Spelling(octets, begin, ends - begin)
+
+
+def _apart(values: list[str]) -> Spelling:
+    """Of texts that hold newlines."""
+    parts = [v.encode("utf-8", "surrogatepass") for v in values]
     length = np.fromiter(map(len, parts), np.int64, len(parts))
-    return np.frombuffer(b"".join(parts) + _ROOM, np.uint8), np.cumsum(length) - length, length
+    return Spelling(np.frombuffer(b"".join(parts) + _ROOM.encode(), np.uint8), np.cumsum(length) - length, length)
 
 
 def _same(values: list[str]) -> bool:
     return len(values) > 1 and values[0] == values[-1] and values.count(values[0]) == len(values)
 
 
-def _fold_one(value: str, h: U64) -> U64:
-    """The same text into every hash."""
+def hash_same(value: str, h: U64) -> U64:
+    """One text into every hash."""
     raw = _shortened(value).encode("utf-8", "surrogatepass")
     h = mix(h, np.uint64(len(raw) * int(_GOLD) & _FULL))
     for at in range(0, len(raw), 8):
-        h = mix(h, np.uint64(int.from_bytes(raw[at : at + 8], "little")))
+        h ^= np.uint64(int.from_bytes(raw[at : at + 8], "little"))
+        _stirred(h)
+    return h
+
+
+def hash_spelled(s: Spelling, h: U64) -> U64 | None:
+    """Each text into its hash; None where one is too long to be hashed by its bytes."""
+    width, shortest = (s.pitch - 1, s.pitch - 1) if s.pitch else (int(s.length.max()), int(s.length.min()))
+    if width > _LONG:
+        return None
+    h = mix(h, np.uint64(width * int(_GOLD) & _FULL) if s.pitch else s.length.astype(np.uint64) * _GOLD)
+    for at in range(0, width, 8):
+        word = s.word(at)
+        if shortest >= at + 8:
+            h ^= word
+            _stirred(h)
+        elif shortest > at:
+            h ^= word & (_MASKS[width - at] if shortest == width else _MASKS[np.minimum(s.length - at, 8)])
+            _stirred(h)
+        else:
+            h = np.where(s.length > at, mix(h, word & _MASKS[np.clip(s.length - at, 0, 8)]), h)
     return h
 
 
@@ -87,29 +141,12 @@ def hash_text(values: Sequence[str | int | None], start: U64 | np.uint64) -> U64
     if not texts:
         return h.copy()
     if type(texts[0]) is str and _same(texts):
-        return _fold_one(texts[0], h)
+        return hash_same(texts[0], h)
     try:
-        octets, begin, length = _spans(texts)
+        found = hash_spelled(spelled(texts, len(texts)) or _apart(texts), h)
     except TypeError:
         return hash_text(plain(texts), start)
-    width = int(length.max())
-    if width > _LONG:
-        return hash_text([_shortened(v) for v in texts], start)
-    h = mix(h, length.astype(np.uint64) * _GOLD)
-    windows: U64 = np.ndarray((len(octets) - 7,), np.uint64, octets, 0, (1,))  # the word that begins at each byte
-    shortest = int(length.min())
-    for at in range(0, width, 8):
-        word = windows[begin + at]
-        if shortest >= at + 8:
-            h = mix(h, word)
-            continue
-        if shortest > at:
-            word &= _MASKS[width - at] if shortest == width else _MASKS[np.minimum(length - at, 8)]
-            h = mix(h, word)
-        else:
-            word &= _MASKS[np.clip(length - at, 0, 8)]
-            h = np.where(length > at, mix(h, word), h)
-    return h
+    return hash_text([_shortened(v) for v in texts], start) if found is None else found
 
 
 def hash_numbers(values: NDArray[np.float64] | NDArray[np.int64], h: U64) -> U64:

@@ -4,6 +4,7 @@
 2. Names are looked at once an owner, not once a record: what is a property of the owner is looked up by code.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from itertools import repeat
 from typing import Any
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 
 I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
+STRATEGY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._:@-]{0,63}\Z", re.ASCII)
+MAX_NAME = 256
 _codes: dict[tuple[str, str], int] = {}
 _names: list[tuple[str, str]] = []
 
@@ -24,6 +27,15 @@ def code(strategy: str, symbol: str) -> int:
         _names.append((strategy, symbol))
         found = _codes[strategy, symbol] = len(_names) - 1
     return found
+
+
+def fault(strategy: str, symbol: str) -> str:
+    """What is wrong with a name; "" where both are good."""
+    if not STRATEGY_NAME.match(strategy):
+        return f"strategy {strategy[:80]!r} is no strategy's name"
+    if not symbol:
+        return "symbol is empty"
+    return f"symbol is over {MAX_NAME} characters" if len(symbol) > MAX_NAME else ""
 
 
 def known(strategy: Sequence[str], symbol: Sequence[str]) -> I32 | None:

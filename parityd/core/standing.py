@@ -8,10 +8,11 @@ from numpy.typing import NDArray
 
 from parityd.core import owners
 from parityd.core.books import RunSpan
-from parityd.core.columns import ANY, HOLD, DecisionColumns, FillColumns, fill_key, keys_of_any
+from parityd.core.columns import HOLD, DecisionColumns, FillColumns
 from parityd.core.executions import Executions, by_side
 from parityd.core.fresh import Fresh
 from parityd.core.hashing import U64, mix, seed
+from parityd.core.identities import ANY, fill_key, keys_of_any
 from parityd.core.parameters import Parameters
 from parityd.core.records import BACKTEST, LIVE, Bust
 from parityd.core.rows import MIXED, Rows

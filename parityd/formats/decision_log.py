@@ -15,8 +15,10 @@ from typing import Any
 
 import msgspec
 
-from parityd.core.columns import STRATEGY_NAME, Block, block
+from parityd.core.accepting import block
+from parityd.core.columns import Block
 from parityd.core.instants import rfc3339
+from parityd.core.owners import STRATEGY_NAME
 from parityd.core.records import BACKTEST, NAN, Decision, Fill, Heartbeat, Native, Refusal, Run
 from parityd.formats.documents import opened, raw_text, sliced, text_of, value
 from parityd.formats.fields import Unfit, amount, as_number, flag, given, need, need_instant, side, text

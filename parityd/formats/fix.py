@@ -21,7 +21,8 @@ from typing import Any
 
 import msgspec
 
-from parityd.core.columns import Block, block
+from parityd.core.accepting import block
+from parityd.core.columns import Block
 from parityd.core.instants import rfc3339
 from parityd.core.records import NAN, Bust, Fill, Native, Order, Refusal
 from parityd.formats.fields import Unfit, as_number, in_zone

@@ -10,7 +10,8 @@ from typing import Any
 
 import msgspec
 
-from parityd.core.columns import Block, block
+from parityd.core.accepting import block
+from parityd.core.columns import Block
 from parityd.core.records import Native, Refusal
 from parityd.formats.fields import Unfit, text
 from parityd.formats.freqtrade import orders_of, owner_of

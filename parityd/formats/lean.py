@@ -17,7 +17,8 @@ from typing import Any
 
 import msgspec
 
-from parityd.core.columns import Block, block
+from parityd.core.accepting import block
+from parityd.core.columns import Block
 from parityd.core.instants import rfc3339
 from parityd.core.records import BACKTEST, NAN, Fill, Native, Order, Refusal, Run
 from parityd.formats.documents import document, raw_text, sliced, value

@@ -5,6 +5,7 @@
 3. Every line of the input has a number, blank ones too. A UTF-8 byte order mark at the start is dropped.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -138,3 +139,17 @@ def _measured(whole: Chunk, limit: int) -> Iterator[Chunk | Long]:
         yield Long(line, text[: 2 * RAW_BYTES])
     if good:
         yield Chunk(whole.first + len(whole) - len(good), b"\n".join(good) + b"\n")
+
+
+def texts_of(stream: BinaryIO, limit: int, first: int, wanted: set[int]) -> Iterator[tuple[int, str]]:
+    """Some lines of a stream, as a refusal shows them."""
+    left = sorted(wanted)
+    for piece in chunks(stream, limit, first):
+        if isinstance(piece, Long):
+            if piece.line in wanted:
+                yield piece.line, shown(piece.head)
+            continue
+        end = bisect_left(left, piece.first + len(piece))
+        if end > bisect_left(left, piece.first):
+            lines = piece.lines()
+            yield from ((n, shown(lines[n - piece.first])) for n in left[bisect_left(left, piece.first) : end])

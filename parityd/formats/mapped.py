@@ -18,7 +18,7 @@ from parityd.core.columns import Block
 from parityd.core.instants import rfc3339
 from parityd.core.records import Native
 from parityd.formats.fields import Unfit, as_number, instant
-from parityd.formats.native import KINDS, judged
+from parityd.formats.judged import KINDS, judged
 from parityd.formats.port import Context, Part, Sample, Unreadable, strategy_of
 from parityd.formats.rows import converted
 

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from parityd.core.columns import Block, block
+from parityd.core.accepting import block
+from parityd.core.columns import Block
 from parityd.core.records import NAN, Decision, Native, Order
 from parityd.formats.fields import flag, need, need_instant, need_number, number, side, text
 from parityd.formats.nautilus import cut, fill, place

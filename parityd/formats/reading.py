@@ -18,7 +18,7 @@ from parityd.core.columns import Block
 from parityd.core.records import Refusal
 from parityd.formats.containers import parts
 from parityd.formats.documents import document, raw_text
-from parityd.formats.lines import Chunk, chunks, shown
+from parityd.formats.lines import texts_of
 from parityd.formats.port import Context, Format, Part, Unreadable, strategy_of
 from parityd.formats.table import TABLES, recognised
 
@@ -102,20 +102,12 @@ def texts(handle: BinaryIO, context: Context, lines: Iterable[int]) -> dict[int,
         for part, _ in _chosen(handle, context, closing):
             mine = {n for n in wanted if part.first <= n < part.first + extent(part)}
             if mine:
-                found.update(_of_document(part, context, mine) if part.shape == "document" else _of_lines(part, context, mine))
+                found.update(
+                    _of_document(part, context, mine)
+                    if part.shape == "document"
+                    else texts_of(part.open(), context.limits.line, part.first, mine)
+                )
     return found
-
-
-def _of_lines(part: Part, context: Context, wanted: set[int]) -> Iterator[tuple[int, str]]:
-    for piece in chunks(part.open(), context.limits.line, part.first):
-        if not isinstance(piece, Chunk):
-            if piece.line in wanted:
-                yield piece.line, shown(piece.head)
-            continue
-        mine = [n for n in wanted if piece.first <= n < piece.first + len(piece)]
-        if mine:
-            all_lines = piece.lines()
-            yield from ((n, shown(all_lines[n - piece.first])) for n in mine)
 
 
 def _of_document(part: Part, context: Context, wanted: set[int]) -> Iterator[tuple[int, str]]:

@@ -11,7 +11,8 @@ from typing import Any
 
 import msgspec
 
-from parityd.core.columns import Block, block
+from parityd.core.accepting import block
+from parityd.core.columns import Block
 from parityd.core.records import Native, Refusal
 from parityd.formats import cells
 from parityd.formats.documents import document, raw_text, sliced, value

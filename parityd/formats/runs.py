@@ -15,8 +15,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from parityd.core.columns import rare_line
 from parityd.core.instants import parse_time
+from parityd.core.rare import rare_line
 from parityd.core.records import Decision, Fill, Line, Run
 from parityd.formats.lines import Chunk, chunks
 from parityd.formats.port import Context, Part

@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from parityd.core.accepting import fill_columns
 from parityd.core.chain import GENESIS
-from parityd.core.columns import Bounds, DecisionColumns, FillColumns, fill_columns
+from parityd.core.columns import Bounds, DecisionColumns, FillColumns
 from parityd.core.hashing import U64
 from parityd.core.records import BACKTEST, NO_TS, Fill, Line
 from parityd.core.rows import NOWHEN, Rows, Shelf

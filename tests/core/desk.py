@@ -9,7 +9,8 @@ import pytest
 from golden import books as golden_books
 from golden import generate, measures, reference
 
-from parityd.core.columns import Bounds, block
+from parityd.core.accepting import block
+from parityd.core.columns import Bounds
 from parityd.core.intake import FileBatch
 from parityd.core.monitor import Monitor
 from parityd.core.parameters import Parameters, SymbolTerms

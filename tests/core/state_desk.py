@@ -2,7 +2,8 @@
 
 import msgspec
 
-from parityd.core.columns import Bounds, block
+from parityd.core.accepting import block
+from parityd.core.columns import Bounds
 from parityd.core.intake import FileBatch
 from parityd.core.monitor import Monitor
 from parityd.core.parameters import Parameters

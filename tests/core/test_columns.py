@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parityd.core.columns import Bounds, block, decision_columns, fill_columns
+from parityd.core.accepting import block, decision_columns, fill_columns
+from parityd.core.columns import Bounds
 from parityd.core.records import (
     NAN,
     NO_TS,

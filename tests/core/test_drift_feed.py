@@ -8,7 +8,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from parityd.core.columns import Bounds, block
+from parityd.core.accepting import block
+from parityd.core.columns import Bounds
 from parityd.core.drift import Detectors
 from parityd.core.drift_alarms import LATCH_NS, Raised, gravest
 from parityd.core.drift_feed import DriftFeed

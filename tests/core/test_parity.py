@@ -7,8 +7,9 @@ import msgspec
 import numpy as np
 import pytest
 
+from parityd.core.accepting import block
 from parityd.core.books import RunSpan
-from parityd.core.columns import Bounds, block
+from parityd.core.columns import Bounds
 from parityd.core.decisions import KEPT, Decisions
 from parityd.core.parameters import Parameters
 from parityd.core.parity import DecisionParity

@@ -8,7 +8,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from parityd.core.columns import Bounds, block
+from parityd.core.accepting import block
+from parityd.core.columns import Bounds
 from parityd.core.live_fills import fill_rate, live_fills, no_fills, outcomes
 from parityd.core.markouts import markouts
 from parityd.core.marks import LIVE_MARK, TRADED, Marks

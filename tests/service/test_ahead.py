@@ -11,7 +11,8 @@ import pytest
 from service.ops_desk import Desk, pairs
 
 from parityd.app import built
-from parityd.core.columns import Bounds, fill_columns
+from parityd.core.accepting import fill_columns
+from parityd.core.columns import Bounds
 from parityd.core.records import BOOKS, Fill
 from parityd.edges import clock
 from parityd.service import ahead, workplace

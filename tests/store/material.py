@@ -4,7 +4,8 @@ import hashlib
 
 import numpy as np
 
-from parityd.core.columns import Bounds, DecisionColumns, FillColumns, decision_columns, fill_columns
+from parityd.core.accepting import decision_columns, fill_columns
+from parityd.core.columns import Bounds, DecisionColumns, FillColumns
 from parityd.core.records import Bust, Decision, Fill, Line, Mark
 from parityd.core.rows import DEAD, ROW, Rows, Shelf, blank
 from parityd.core.summary import ShelfSummary

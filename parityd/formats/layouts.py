@@ -1,0 +1,112 @@
+"""Which fields the decisions and fills of a file have, so that the others are proven absent and cost nothing.
+
+1. A layout is a pair of record types with only the fields that some record was seen to have. They refuse any other field: a block that they decode has
+   none, and says the same as with the whole types. Fields that are no part of a record are read over.
+2. A block that has other fields is decoded anew with these as well. A file that keeps bringing new ones, or has very many, is read with the whole types.
+3. Types are kept: files of one writer look alike.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+from parityd.core.drafts import DECISIONS, FILLS, Draft
+from parityd.core.records import Decision, Fill, Native, Rare
+
+WORTH = 32 << 10  # bytes: less is decoded with the whole types, as fast
+MANY = 64  # fields
+CHANGES = 8  # of the layout within one file
+_OTHER = "Object contains unknown field"
+_KIND = "kind"
+_WHOLE = msgspec.json.Decoder(Native, strict=False)
+_FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_TAGS: dict[bytes, type[msgspec.Struct]] = {b'"decision"': Decision, b'"fill"': Fill}
+Fields = dict[type[msgspec.Struct], tuple[str, ...]]
+
+
+class Layout:
+    """How blocks are decoded, and what their records have."""
+
+    def __init__(self, decoder: msgspec.json.Decoder[Any], decision: type[msgspec.Struct], fill: type[msgspec.Struct]) -> None:
+        self.decode = decoder.decode_lines
+        self.decision, self.fill = decision, fill
+
+    def drafts(self) -> tuple[Draft, Draft]:
+        """For decisions and fills of this layout."""
+        return Draft(DECISIONS, self.decision.__struct_fields__), Draft(FILLS, self.fill.__struct_fields__)
+
+
+WHOLE = Layout(_WHOLE, Decision, Fill)
+
+
+def _lean(whole: type[msgspec.Struct], names: Sequence[str]) -> type[msgspec.Struct]:
+    known = {f.encode_name: f for f in msgspec.structs.fields(whole)}
+    fields: list[Any] = []
+    for i, name in enumerate(names):
+        f = known.get(name)
+        if f is None:
+            fields.append((f"_{i}", msgspec.Raw, msgspec.field(name=name, default=msgspec.Raw())))
+        else:
+            fields.append((name, f.type) if f.required else (name, f.type, f.default))
+    fields += [(f.name, f.type) for f in known.values() if f.required and f.name not in names]
+    tag = whole.__struct_config__.tag
+    return msgspec.defstruct(
+        f"Lean{whole.__name__}", fields, tag_field=_KIND, tag=tag, frozen=True, kw_only=True, gc=False, forbid_unknown_fields=True
+    )
+
+
+@lru_cache(maxsize=32)
+def _layout(decision: tuple[str, ...], fill: tuple[str, ...]) -> Layout:
+    try:
+        d, f = (_lean(whole, names) if names else whole for whole, names in ((Decision, decision), (Fill, fill)))
+    except (TypeError, ValueError):  # a field of a name that no type can have
+        return WHOLE
+    return Layout(msgspec.json.Decoder(d | f | Rare, strict=False), d, f)
+
+
+def _fields(data: bytes) -> Fields:
+    """The fields of the decisions and fills of a block, in the order in which they were first seen."""
+    seen: dict[type[msgspec.Struct], dict[str, None]] = {Decision: {}, Fill: {}}
+    for record in _FIELDS.decode_lines(data):
+        whole = _TAGS.get(bytes(record.get(_KIND, b"")))
+        if whole is not None:
+            seen[whole].update(dict.fromkeys(record))
+    return {whole: tuple(k for k in names if k != _KIND) for whole, names in seen.items()}
+
+
+class Layouts:
+    """The layout of one file, as it is learned block by block."""
+
+    def __init__(self) -> None:
+        self.now = WHOLE
+        self.fields: Fields = {Decision: (), Fill: ()}
+        self.left = CHANGES
+
+    def decode(self, data: bytes) -> list[Any] | None:
+        """The records of a block, decoded by `now`; None where some line is not right."""
+        if self.now is WHOLE and self.left > 0 and len(data) >= WORTH:
+            self._learn(data)
+        for _ in range(2):
+            try:
+                return self.now.decode(data)
+            except (msgspec.MsgspecError, RecursionError, UnicodeError) as e:
+                if self.now is WHOLE or not str(e).startswith(_OTHER):
+                    return None
+                self._learn(data)
+        return None
+
+    def _learn(self, data: bytes) -> None:
+        """A layout that has this block's fields too, or the whole one."""
+        self.left -= 1
+        self.now = WHOLE
+        try:
+            found = _fields(data)
+        except (msgspec.MsgspecError, RecursionError, UnicodeError):
+            return  # some line is not right
+        self.fields = {whole: tuple(dict.fromkeys([*names, *found[whole]])) for whole, names in self.fields.items()}
+        if any(len(names) > MANY for names in self.fields.values()):
+            self.left = 0
+        elif self.left > 0 and any(self.fields.values()):
+            self.now = _layout(self.fields[Decision], self.fields[Fill])
