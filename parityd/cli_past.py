@@ -57,6 +57,8 @@ def replay(
 
 def _out(line: str) -> None:
     sys.stdout.write(line + "\n")
+    if getattr(sys.stdout, "left", False):  # nobody reads on: nothing of a replay outlives it
+        raise typer.Exit
 
 
 def register(app: typer.Typer) -> None:

@@ -12,9 +12,10 @@ from parityd.core.assessing import Facts
 from parityd.core.instants import DAY_NS, day_start, day_text
 from parityd.edges import clock
 from parityd.edges.audit import Tail, verify
-from parityd.edges.lock import LockedError, holder
+from parityd.edges.lock import LockedError, hidden, holder
 from parityd.problem import Problem
 from parityd.service import configured
+from parityd.service.ops_rights import demand_readable
 from parityd.service.sources import Sources
 from parityd.settings import Settings
 from parityd.store.connect import copy, open_reader
@@ -118,6 +119,7 @@ def explain(settings: Settings, trade: str, strategy: str) -> list[dict[str, Any
     """Everything known of a trade, by its id or by the name that reports show."""
     from parityd.service.explaining import explain_trade
 
+    demand_readable(settings)
     return explain_trade(settings, trade, strategy)
 
 
@@ -127,22 +129,25 @@ def status(settings: Settings) -> dict[str, Any]:
 
     folder = settings.data_dir / "system_actions"
     out: dict[str, Any] = {"data_dir": str(settings.data_dir), "daemon": None, "action": None}
-    pid = holder(settings.data_dir)
-    if pid is not None:
-        out["daemon"] = {"pid": pid}
-        try:
-            out["daemon"] |= ask(settings.http.host, settings.http.port, "/api/v1/status", 5)
-        except (OSError, ValueError) as e:
-            out["daemon"]["http"] = str(e)
     try:
         out["action"] = json.loads((folder / "parity_action.json").read_bytes())
     except (OSError, ValueError):
         out["action"] = None
+    pid, unseen = holder(settings.data_dir), hidden(settings.data_dir)
+    if pid is not None or unseen:
+        out["daemon"] = {"pid": pid or None}
+        try:
+            told = ask(settings.http.host, settings.http.port, "/api/v1/status", 5)
+            ours = not unseen or told.get("instance") == (out["action"] or {}).get("instance")
+            out["daemon"] |= told if ours else {"http": f"port {settings.http.port} is another parityd's"}
+        except (OSError, ValueError) as e:
+            out["daemon"]["http"] = str(getattr(e, "reason", None) or e)
     return out
 
 
 def verify_audit(settings: Settings) -> str:
     """Empty where the chain is whole, else what is broken and where. Beside a running daemon an export may be under way: looked at again."""
+    demand_readable(settings)
     for attempt in range(3):
         broken = verify(settings.data_dir / "audit", _tail(settings))
         if broken is None:

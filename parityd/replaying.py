@@ -18,6 +18,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from parityd.core.instants import day_start, rfc3339
 from parityd.core.verdicts import Change
 from parityd.problem import Problem
+from parityd.service.ops_rights import demand_readable
 from parityd.service.replay import Days, NothingStoredError, Replay, all_days, stored
 from parityd.service.replay import Progress as Far
 from parityd.settings import SettingsError, load
@@ -45,6 +46,7 @@ def replay(
         settings = load(config, {**env, **as_variables(changed)}) if changed else plain
     except SettingsError as e:
         raise Problem(_as_set(str(e), changed)) from None
+    demand_readable(plain)
     try:
         with stored(plain) as reads:
             days = _days(first, last, all_days(reads))

@@ -115,3 +115,14 @@ def holder(data_dir: Path) -> int | None:
     finally:
         os.close(fd)
     return None
+
+
+def hidden(data_dir: Path) -> bool:
+    """Whether this user may not see who works there: `holder` says None then, and there may be somebody."""
+    try:
+        os.close(os.open(data_dir / LOCK_NAME, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK))
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return False

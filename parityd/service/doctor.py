@@ -15,9 +15,9 @@ from parityd.core.instants import parse_time
 from parityd.core.records import NO_TS
 from parityd.edges import clock
 from parityd.edges.files import free_bytes
-from parityd.edges.lock import holder
+from parityd.edges.lock import hidden, holder
 from parityd.service import doctor_life as life
-from parityd.service.doctor_checks import OK, PROBLEM, WARNING, Check, Findings, lines, published, said, worst
+from parityd.service.doctor_checks import OK, PROBLEM, WARNING, Check, Findings, asked, lines, published, said, worst
 from parityd.service.ops_rights import INBOXES, PRIVATE, as_owner, faults
 from parityd.settings import Settings
 
@@ -28,7 +28,7 @@ __all__ = ["lines", "look"]
 
 def look(settings: Settings, environ: Mapping[str, str]) -> Findings:
     """All checks of this installation."""
-    pid = holder(settings.data_dir)
+    pid = _holder(settings)
     areas: list[tuple[str, Iterator[Check]]] = [
         ("folders", _folders(settings)), ("space", _space(settings)), ("clock", _clock(settings)), ("store", life.store(settings)),
         ("audit", life.trail(settings, pid)), ("spool", life.spool(settings)), ("port", life.port(settings, pid)),
@@ -36,6 +36,15 @@ def look(settings: Settings, environ: Mapping[str, str]) -> Findings:
     ]  # fmt: skip
     checks = [check for area, looked in areas for check in _whole(area, looked, settings)]
     return Findings(worst=worst(checks), checks=checks)
+
+
+def _holder(settings: Settings) -> int | None:
+    """The daemon's process; 0 where this user may not see it and the daemon that answers is the one that publishes here."""
+    pid = holder(settings.data_dir)
+    if pid is None and hidden(settings.data_dir):
+        told = asked(settings, "/api/v1/status")
+        return 0 if isinstance(told, dict) and told.get("instance") == published(settings).get("instance") else None
+    return pid
 
 
 def _whole(area: str, looked: Iterator[Check], settings: Settings) -> Iterator[Check]:

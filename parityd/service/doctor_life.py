@@ -148,7 +148,7 @@ def port(settings: Settings, pid: int | None) -> Iterator[Check]:
     if pid is not None:
         seen = asked(settings, "/healthz")
         if seen is not None:
-            yield Check(area="port", state=OK, text=f"{host}:{number} answers (process {pid})")
+            yield Check(area="port", state=OK, text=f"{host}:{number} answers" + (f" (process {pid})" if pid else ""))
         else:
             yield Check(
                 area="port",

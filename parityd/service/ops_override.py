@@ -19,7 +19,7 @@ from parityd.core.instants import rfc3339
 from parityd.core.ladder_table import SEVERITY
 from parityd.edges.command_files import write_command
 from parityd.edges.files import replace_durably, sync_folder
-from parityd.edges.lock import LOCK_NAME, holder
+from parityd.edges.lock import hidden, holder
 from parityd.problem import Problem
 from parityd.service.ops_rights import user_name
 from parityd.settings import Settings
@@ -176,8 +176,7 @@ def _enables(asked: Asked, expires: int | None, now_ns: int, document: dict[str,
 
 def _runs(data_dir: Path) -> bool:
     """Whether a daemon is there to answer; where its lock may not be read, it may be."""
-    lock = data_dir / LOCK_NAME
-    return holder(data_dir) is not None or (lock.exists() and not os.access(lock, os.R_OK))
+    return holder(data_dir) is not None or hidden(data_dir)
 
 
 def _became(folder: Path, path: Path, seconds: float) -> tuple[str, str]:

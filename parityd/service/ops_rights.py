@@ -179,3 +179,11 @@ def demand(settings: Settings) -> None:
     for fault in faults(settings):
         if fault.grave:
             raise Problem(str(fault))
+
+
+def demand_readable(settings: Settings) -> None:
+    """Problem where this user may not read the store: asked by what only looks into it."""
+    path = settings.store_path()
+    if os.path.lexists(path) and not os.access(path, os.R_OK):
+        owner = os.stat(path).st_uid
+        raise Problem(str(Fault(path, f"it belongs to {user_name(owner)} and this is {user_name(os.geteuid())}", as_owner(owner))))

@@ -145,11 +145,22 @@ def _flat(value: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, obj
             yield before + k, ", ".join(map(str, v)) or None if isinstance(v, list) else v
 
 
+def _runs(daemon: Mapping[str, Any] | None) -> str:
+    if daemon is None:
+        return "not running"
+    silent = daemon.get("http")
+    if daemon["pid"] is not None:
+        return f"process {daemon['pid']}" + (f"; it does not answer on [http]: {_one_line(silent)}" if silent else "")
+    return (
+        f"not known: this user may not see the lock, and nothing of it answers on [http] ({_one_line(silent)})" if silent else "it answers"
+    )
+
+
 def status_table(document: Mapping[str, Any]) -> None:
     """What is in force now."""
     c = console()
     daemon = document["daemon"]
-    say(c, f"daemon: {'process ' + str(daemon['pid']) if daemon else 'not running'}")
+    say(c, f"daemon: {_runs(daemon)}")
     for word in ("not_ready", "degraded"):
         for reason in (daemon or {}).get(word, ()):
             say(c, Text(f"  {word.replace('_', ' ')}: ", "bold red"), _one_line(reason))
@@ -169,7 +180,7 @@ def status_table(document: Mapping[str, Any]) -> None:
     action_table(document["action"])
     for name, s in sorted(document["action"]["strategies"].items()):
         for o in s.get("overrides", []):
-            until = o.get("expires_at") or "reset"
+            until = o.get("expires_at") or ("it is lifted" if o["command"] == "HALT" else "reset")
             say(
                 c,
                 f"  {name}: {o['command']} by {o.get('operator') or 'a file'} since {o.get('since')} until {until}: {_one_line(o.get('reason'))}",

@@ -1,10 +1,13 @@
 """The command line: exit statuses, one-line errors, configuration and environment (contract 8)."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from e2e.box import Box, at, decision, fill, heartbeat, trades
+from e2e.box import ROOT, Box, at, both, day_of, decision, fill, heartbeat, stamp, trades
 
 
 @pytest.mark.parametrize(
@@ -110,3 +113,27 @@ def test_replay_tells_every_change_and_touches_nothing(tmp_path: Path) -> None:
     assert not [r for r in told if r["to"] == "REDUCE_SIZE" and "tracking_error" in r["reason"]]
     assert [r for r in told if r["to"] == "WARNING" and "tracking_error" in r["reason"]]
     assert box.override()["sequence"] == before
+
+
+def test_a_reader_who_leaves_changes_no_answer(tmp_path: Path) -> None:
+    """`parityd check | head -1` under pipefail is the verdict, not 1, which would be WARNING."""
+    box = Box(tmp_path)
+    decided, filled = trades("s", [70.0 if i % 4 < 2 else -70.0 for i in range(16)])
+    box.drop("backtest", *decided, both("s", at(20)))
+    box.drop("live", *filled, both("s", at(20)))
+    for args, status in ((("check", "--at", stamp(at(20))), 2), (("check", "--at", stamp(at(20)), "--json"), 2), (("status",), 0), (("config", "show"), 0), (("--help",), 0),
+                         (("explain", "s-1"), 0), (("replay",), 0), (("report", "--json", "--day", day_of(at())), 0)):  # fmt: skip
+        ours, theirs = os.pipe()
+        os.close(ours)
+        config = [] if args == ("--help",) else ["--config", str(box.file)]
+        with os.fdopen(theirs, "wb") as nobody:
+            done = subprocess.run(
+                [sys.executable, "-m", "parityd", *args, *config],
+                stdout=nobody,
+                stderr=subprocess.PIPE,
+                text=True,
+                env=box.env,
+                cwd=ROOT,
+                check=False,
+            )
+        assert done.returncode == status and "ipe" not in done.stderr and "Traceback" not in done.stderr, (args, done)

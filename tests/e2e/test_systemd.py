@@ -191,6 +191,17 @@ def test_an_operator_halts_and_lifts_the_halt(running):
     running.until(lambda: published(running)["action"] == "DISABLE_TRADING", 20, "the halt is lifted, and nothing else")
 
 
+def test_an_operator_sees_that_it_runs_and_is_told_who_may_look_further(running):
+    parityd = "/opt/parityd/bin/parityd"
+    assert running.run(parityd, "status", user="alice").stdout.startswith("daemon: it answers\n")
+    told = running.run(parityd, "doctor", user="alice", check=False).stdout
+    assert "127.0.0.1:9815 answers" in told and "no daemon runs here" not in told
+    for command in (("explain", "t"), ("audit", "verify"), ("replay",)):
+        done = running.run(parityd, *command, user="alice", check=False)
+        assert (done.returncode, done.stdout) == (3, "")
+        assert f"it belongs to parityd and this is alice. Mend: sudo -u parityd parityd {' '.join(command)}" in done.stderr
+
+
 def drop_command(machine, user, name, **document):
     path = f"{STATE}/overrides"
     machine.shell(f"umask 022; cat > {path}/.{name} <<'END'\n{json.dumps(document)}\nEND\nmv {path}/.{name} {path}/{name}", user=user)
