@@ -5,7 +5,7 @@
 3. Gross profit is the sum of the winning trips, gross loss that of the losing ones, both after fees; a trip of exactly 0 is neither.
 4. Sharpe ratio and drawdown are of daily profits (UTC days), those before the first move left out: the last 30 days, sqrt(365), or with a calendar
    its sessions alone and sqrt(252). The drawdown is money below the running peak, positive.
-5. The same for each agent that fills name, its positions counted from its own fills.
+5. The same for each agent that fills name, its positions counted from its own fills; and of several strategies together, whose positions stay their own.
 """
 
 import math
@@ -20,7 +20,7 @@ from parityd.core.ledger import UNIT
 from parityd.core.live_fills import MAKER, TAKER, LiveFills, Outcome, fill_rate
 from parityd.core.marks import Marks
 from parityd.core.returns import A_DAY, Returns
-from parityd.core.round_trips import Lot, Trips, round_trips
+from parityd.core.round_trips import Lot, round_trips
 from parityd.core.rows import SHELF_NS
 
 F64 = NDArray[np.float64]
@@ -30,6 +30,11 @@ Daily = Mapping[int, float]
 """UTC day (days since 1970) -> profit."""
 Sessions = Callable[[int], bool]
 """Whether a UTC day has a session; given only where the strategy has a calendar."""
+MONEY = (
+    "average_profit", "profit_factor", "gross_profit", "gross_loss", "fees", "fee_efficiency", "effective_fee_rate", "effective_fee_rate_maker",
+    "effective_fee_rate_taker",
+)  # fmt: skip
+DAILY = ("sharpe", "maximum_drawdown", "maximum_drawdown_share")
 
 
 class Performance(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,8 +74,8 @@ def performance(
     rates: Mapping[int, float] | None = None,
     capital: float | None = None,
     sessions: Sessions | None = None,
-) -> Performance:
-    """Of [start, end] (ns). `fills`: the period's and the history before it (30 days, or since `opening`, the positions before its first fill);
+) -> tuple[Performance, "Tally"]:
+    """(the figures of [start, end] (ns), what they are made of). `fills`: the period's and the history before it (30 days, or since `opening`, the positions before its first fill);
     `ends`: the orders that ended in the period; `daily`: the live ledger's profits (`daily_profits`); `marks` value the agents' positions.
     """
     table = rates or {}
@@ -78,37 +83,91 @@ def performance(
     agents = {}
     for name, own in named.items():
         days = daily_of_fills(own, marks, end, table) if marks is not None else None
-        agents[name] = _figures(own, [x for x in ends if x.agent == name], start, end, days, {}, table, capital, sessions, marks)
-    whole = _figures(fills, ends, start, end, daily, opening or {}, table, capital, sessions, marks)
-    return msgspec.structs.replace(whole, agents=agents)
+        done = tally(own, [x for x in ends if x.agent == name], start, end, daily=days, rates=table, marks=marks)
+        agents[name] = figures(done, end, capital, sessions)
+    whole = tally(fills, ends, start, end, daily=daily, opening=opening, rates=table, marks=marks)
+    return msgspec.structs.replace(figures(whole, end, capital, sessions), agents=agents), whole
 
 
-def _figures(
-    fills: LiveFills, ends: Sequence[Outcome], start: int, end: int, daily: Daily | None, opening: Mapping[int, Lot], rates: Mapping[int, float],
-    capital: float | None, sessions: Sessions | None, marks: Marks | None,
-) -> Performance:  # fmt: skip
+class Tally(msgspec.Struct, frozen=True, kw_only=True):
+    """What of a period its figures are made of, so that several can be added. Money in one currency."""
+
+    profits: F64  # of the trips, in order of their end
+    closed: NDArray[np.int64]
+    seconds: F64
+    paid: tuple[float, float, float]  # fees of all fills, of makers, of takers
+    traded: tuple[float, float, float]  # their notional
+    fills: int
+    ends: tuple[Outcome, ...]
+    daily: Daily
+
+
+def tally(
+    fills: LiveFills,
+    ends: Sequence[Outcome],
+    start: int,
+    end: int,
+    *,
+    daily: Daily | None = None,
+    opening: Mapping[int, Lot] | None = None,
+    rates: Mapping[int, float] | None = None,
+    marks: Marks | None = None,
+) -> Tally:
+    """Of [start, end] (ns), as `performance` takes it."""
     trips = round_trips(fills, opening, marks.splits if marks is not None else None)[0]
     trips = trips.take((trips.closed >= start) & (trips.closed <= end))
     own = fills.between(start, end)
-    rate = _worth(own.sym, rates)
+    rate = _worth(own.sym, rates or {})
     fees, notional = own.fee * rate, np.abs(own.quantity) * own.price * rate
-    days = _last_days(daily or {}, end // DAY_NS, sessions)
-    drawdown, share = maximum_drawdown(days, capital)
-    won = _trips(trips, rates)
-    total = float(fees.sum()) if len(own) else None
-    gross = won.get("gross_profit")
-    return Performance(
-        **won,
-        sharpe=sharpe(days, 252 if sessions is not None else 365), maximum_drawdown=drawdown, maximum_drawdown_share=share,
-        orders=sum(x.n for x in ends), fill_rate=fill_rate(ends), fees=total, fee_efficiency=total / gross if total is not None and gross else None,
-        effective_fee_rate=_rate(fees, notional), effective_fee_rate_maker=_rate(fees, notional, own.liquidity == MAKER),
-        effective_fee_rate_taker=_rate(fees, notional, own.liquidity == TAKER),
+    masks = (slice(None), own.liquidity == MAKER, own.liquidity == TAKER)
+    return Tally(
+        profits=trips.profit * _worth(trips.sym, rates or {}), closed=trips.closed, seconds=(trips.closed - trips.opened) / 1e9,
+        paid=_sums(fees, masks), traded=_sums(notional, masks), fills=len(own), ends=tuple(ends), daily=daily or {},
     )  # fmt: skip
 
 
-def _rate(fees: F64, notional: F64, which: NDArray[np.bool_] | None = None) -> float | None:
-    paid, traded = (float((v if which is None else v[which]).sum()) for v in (fees, notional))
-    return paid / traded if traded else None
+def _sums(values: F64, masks: Sequence[Any]) -> tuple[float, float, float]:
+    whole, maker, taker = (float(values[mask].sum()) for mask in masks)
+    return whole, maker, taker
+
+
+def together(parts: Sequence[tuple[Tally, float]]) -> Tally:
+    """Several as one, each at what a unit of its money is worth."""
+    profits, closed, seconds = (np.concatenate(v) for v in zip(*((t.profits * x, t.closed, t.seconds) for t, x in parts), strict=True))
+    order = np.argsort(closed, kind="stable")
+    daily: dict[int, float] = {}
+    for t, x in parts:
+        for day, profit in t.daily.items():
+            daily[day] = daily.get(day, 0.0) + profit * x
+
+    def added(name: str) -> tuple[float, float, float]:
+        whole, maker, taker = (math.fsum(getattr(t, name)[k] * x for t, x in parts) for k in range(3))
+        return whole, maker, taker
+
+    return Tally(
+        profits=profits[order], closed=closed[order], seconds=seconds[order], paid=added("paid"), traded=added("traded"),
+        fills=sum(t.fills for t, _ in parts), ends=tuple(one for t, _ in parts for one in t.ends), daily=daily,
+    )  # fmt: skip
+
+
+def figures(t: Tally, end: int, capital: float | None, sessions: Sessions | None) -> Performance:
+    """The figures of a period that ends at `end` (ns)."""
+    days = _last_days(t.daily, end // DAY_NS, sessions)
+    drawdown, share = maximum_drawdown(days, capital)
+    won = _trips(t)
+    total = t.paid[0] if t.fills else None
+    gross = won.get("gross_profit")
+    rate, maker, taker = (paid / traded if traded else None for paid, traded in zip(t.paid, t.traded, strict=True))
+    return Performance(
+        **won, sharpe=sharpe(days, 252 if sessions is not None else 365), maximum_drawdown=drawdown, maximum_drawdown_share=share,
+        orders=sum(x.n for x in t.ends), fill_rate=fill_rate(t.ends), fees=total, fee_efficiency=total / gross if total is not None and gross else None,
+        effective_fee_rate=rate, effective_fee_rate_maker=maker, effective_fee_rate_taker=taker,
+    )  # fmt: skip
+
+
+def without(found: Performance, names: Sequence[str]) -> Performance:
+    """The figures but these: what their money is worth is not known."""
+    return msgspec.structs.replace(found, **dict.fromkeys(names))
 
 
 def _worth(sym: NDArray[np.int64], rates: Mapping[int, float]) -> F64:
@@ -119,20 +178,18 @@ def _worth(sym: NDArray[np.int64], rates: Mapping[int, float]) -> F64:
     return np.array([rates.get(k, 1.0) for k in codes.tolist()])[place]
 
 
-def _trips(trips: Trips, rates: Mapping[int, float]) -> dict[str, Any]:
-    n = len(trips)
+def _trips(t: Tally) -> dict[str, Any]:
+    n = len(t.profits)
     if not n:
         return {}
-    profits = trips.profit * _worth(trips.sym, rates)
-    won, lost = profits > 0, profits < 0
-    gain, loss = math.fsum(profits[won].tolist()), -math.fsum(profits[lost].tolist())
+    won, lost = t.profits > 0, t.profits < 0
+    gain, loss = math.fsum(t.profits[won].tolist()), -math.fsum(t.profits[lost].tolist())
     places = np.arange(n)
     run = np.where(lost, places - np.maximum.accumulate(np.where(lost, -1, places)), 0)  # losses in a row up to each
     return {
-        "round_trips": n, "win_rate": int(won.sum()) / n, "average_profit": math.fsum(profits.tolist()) / n,
+        "round_trips": n, "win_rate": int(won.sum()) / n, "average_profit": math.fsum(t.profits.tolist()) / n,
         "profit_factor": gain / loss if loss else None, "gross_profit": gain, "gross_loss": loss,
-        "mean_holding_seconds": math.fsum((trips.closed - trips.opened).tolist()) / 1e9 / n,
-        "max_consecutive_losses": int(run.max()), "consecutive_losses": int(run[-1]),
+        "mean_holding_seconds": math.fsum(t.seconds.tolist()) / n, "max_consecutive_losses": int(run.max()), "consecutive_losses": int(run[-1]),
     }  # fmt: skip
 
 

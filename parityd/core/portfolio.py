@@ -1,6 +1,6 @@
 """What all strategies come to together, where their parts can be added: returns, drift of seven days, markouts, parity.
 
-1. Profits are added in one currency only: each strategy's own where all have the same, else at the given worth; with one unknown there are none.
+1. Money is added in one currency only: each strategy's own where all have the same, else at the given worth; with one unknown there are none.
 2. An interval counts once it counts for every strategy that has returns; it is active if it is for one of them.
 3. Seven days' drift is the sum of the daily means over the matched trades of all strategies.
 4. Nothing here judges: the portfolio is reported.
@@ -15,6 +15,8 @@ import numpy as np
 from parityd.core.instants import DAY_NS
 from parityd.core.judging import WEEK
 from parityd.core.parity import Parity
+from parityd.core.performance import DAILY, MONEY, Performance, Sessions, Tally, figures, without
+from parityd.core.performance import together as added
 from parityd.core.returns import A_DAY, Returns, correlation, hit_rate, tracking_error_returns_bps
 from parityd.core.strategy import Strategy
 from parityd.core.trailing import profits
@@ -26,6 +28,30 @@ class Part(msgspec.Struct, frozen=True):
 
     returns: Returns
     worth: float | None
+
+
+class Ledger(msgspec.Struct, frozen=True):
+    """What one strategy's live ledger did in a period: in which currency (None: it has no fills that say), and whether all of its own could be summed."""
+
+    tally: Tally
+    unit: str | None
+    capital: float | None
+    summable: bool
+
+
+def performance_of(ledgers: list[tuple[Ledger, float | None]], end: int, sessions: Sessions | None) -> Performance | None:
+    """The figures of all ledgers, each with what a unit of its money is worth (None: unknown); None where nothing was traded or ordered."""
+    if not any(one.tally.fills or one.tally.ends for one, _ in ledgers):
+        return None
+    known = [worth for _, worth in ledgers if worth is not None]
+    capital = sum(one.capital * worth for one, worth in ledgers if one.capital is not None and worth is not None)
+    whole = len(known) == len(ledgers) and all(one.capital is not None for one, _ in ledgers)
+    found = figures(
+        added([(one.tally, 1.0 if worth is None else worth) for one, worth in ledgers]), end, capital if whole else None, sessions
+    )
+    if len(known) < len(ledgers):
+        return without(found, MONEY + DAILY)
+    return found if all(one.summable for one, _ in ledgers) else without(found, MONEY)
 
 
 def together(parts: Iterable[Part]) -> Returns | None:

@@ -8,6 +8,7 @@
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -32,7 +33,7 @@ from parityd.core.measures import (
     price_measures,
 )
 from parityd.core.monitor import Monitor
-from parityd.core.portfolio import Part, books_end, measured, pooled_markouts, together
+from parityd.core.portfolio import Part, books_end, measured, performance_of, pooled_markouts, together
 from parityd.core.quality import quality_grade, quality_score
 from parityd.core.records import LIVE, NO_TS
 from parityd.core.rows import SHELF_NS, shelf_of
@@ -153,6 +154,7 @@ def _ranked(m: Monitor, s: Strategy, start: int, end: int, until: Settling) -> t
 def _strategy(m: Monitor, d: DayOf, day: str, standing: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
     own = dict(extra)
     more, returns = own.pop("metrics", {}), own.pop("returns", None)
+    own.pop("ledger", None)
     figures = _figures(m, [d], day, {**more, "cumulative_drift_bps": d.drift})
     last = shelf_of(day_start(day) + DAY_NS - 1)
     figures["attribution"]["pnl"] = books_end(returns, last, figures["attribution"]["currency"]["total_pnl_diff"])
@@ -208,7 +210,27 @@ def _added(m: Monitor, strategies: Mapping[str, Any], extras: Mapping[str, Mappi
     same = len(set(units.values())) == 1
     worth = dict.fromkeys(units.values(), 1.0) if same else rates(m, [u for u in set(units.values()) if u], end)
     returns = together(Part(extras[name]["returns"], worth.get(unit)) for name, unit in units.items())
-    return {**measured(returns), "returns": returns, "markouts": pooled_markouts(s["markouts"] for s in strategies.values())}
+    found = _performance(m, strategies, extras, end)
+    return {
+        **measured(returns),
+        "returns": returns,
+        "markouts": pooled_markouts(s["markouts"] for s in strategies.values()),
+        "performance": found,
+    }
+
+
+def _performance(m: Monitor, strategies: Mapping[str, Any], extras: Mapping[str, Mapping[str, Any]], end: int) -> dict[str, Any] | None:
+    """Of all strategies together: their trips, orders and fees, and the profits of their days."""
+    held = {name: extras[name]["ledger"] for name in strategies if extras.get(name, {}).get("ledger") is not None}
+    units = {name: one.unit or strategies[name]["attribution"]["in"] for name, one in held.items()}
+    quiet = {name for name, one in held.items() if not one.tally.fills and not any(one.tally.daily.values())}  # no money to be valued
+    several = {unit for name, unit in units.items() if name not in quiet}
+    worth = dict.fromkeys(several, 1.0) if len(several) == 1 else rates(m, [unit for unit in several if unit], end)
+    calendars = {m.parameters.of(name).calendar for name in held}
+    calendar, asked = next(iter(calendars), None) if len(calendars) == 1 else None, m.parameters.has_session
+    ledgers = [(one, 1.0 if name in quiet else worth.get(units[name])) for name, one in held.items()]
+    found = performance_of(ledgers, end, partial(asked, calendar) if calendar is not None and asked is not None else None)
+    return None if found is None else msgspec.to_builtins(found)
 
 
 def _portfolio(m: Monitor, days: list[DayOf], day: str, own: dict[str, Any]) -> dict[str, Any]:
@@ -226,7 +248,7 @@ def _portfolio(m: Monitor, days: list[DayOf], day: str, own: dict[str, Any]) -> 
     )  # fmt: skip
     return {
         "quality_score": score, "quality_grade": quality_grade(score), "evidence": "sufficient" if settled >= m.parameters.thresholds.min_trades else "insufficient",
-        **figures, "worst_trades": worst, "best_trades": best, "markouts": own["markouts"], "drift": None, "performance": None, "series": own["series"],
+        **figures, "worst_trades": worst, "best_trades": best, "markouts": own["markouts"], "drift": None, "performance": own["performance"], "series": own["series"],
     }  # fmt: skip
 
 

@@ -21,8 +21,8 @@ from parityd.core.ledger import LIVE_BOOK
 from parityd.core.live_fills import LiveFills, live_fills, no_fills, outcomes
 from parityd.core.markouts import markouts
 from parityd.core.monitor import Monitor
-from parityd.core.performance import daily_profits, performance
-from parityd.core.portfolio import week_drift
+from parityd.core.performance import MONEY, daily_profits, performance, without
+from parityd.core.portfolio import Ledger, week_drift
 from parityd.core.records import LIVE, NO_TS, Line
 from parityd.core.returns import A_DAY, correlation, hit_rate, interval_returns, part_of, tracking_error_returns_bps
 from parityd.core.round_trips import Lot
@@ -41,7 +41,6 @@ DRIFT_NS = 6 * DAY_NS
 """How far before its day a report shows how the evidence of drift came about."""
 MOST_HISTORY = 100_000
 """Beyond so many live fills in the 30 days before, positions carried in are valued from the day's first price on."""
-MONEY = ("average_profit", "profit_factor", "gross_profit", "gross_loss", "fees", "fee_efficiency", "effective_fee_rate")
 
 
 def day_extras(
@@ -221,13 +220,21 @@ def _one(
     fills = LiveFills.joined([history, own]) if history is not None else own
     out["markouts"] = markouts(own, m.marks, min(now, end + 1800 * 1_000_000_000)) if len(own) else None
     worth, summable = _worth(own, rate)
+    capital = long.capital if long is not None else terms.capital
+    found, tally = performance(
+        fills, outcomes(lines, own), start, end, daily=daily_profits(long), marks=m.marks, opening=opening, rates=worth, capital=capital,
+        sessions=_sessions(m, s),
+    )  # fmt: skip
     if len(own) or lines:
-        found = performance(
-            fills, outcomes(lines, own), start, end, daily=daily_profits(long), marks=m.marks, opening=opening, rates=worth,
-            capital=long.capital if long is not None else terms.capital, sessions=_sessions(m, s),
-        )  # fmt: skip
-        out["performance"] = msgspec.to_builtins(found if summable else msgspec.structs.replace(found, **dict.fromkeys(MONEY)))
+        out["performance"] = msgspec.to_builtins(found if summable else without(found, MONEY))
+    out["ledger"] = Ledger(tally=tally, unit=_unit(m, own), capital=capital, summable=summable)
     return out
+
+
+def _unit(m: Monitor, fills: LiveFills) -> str | None:
+    """The currency in which the money of these fills is summed; None where there are none."""
+    held = {fills.ccy[sym] for sym in np.unique(fills.sym).tolist()}
+    return None if not held else m.names[held.pop()] if len(held) == 1 else m.parameters.reporting_currency
 
 
 def _worth(fills: LiveFills, rate: Callable[[int], float | None]) -> tuple[dict[int, float], bool]:

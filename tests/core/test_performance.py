@@ -8,13 +8,14 @@ import msgspec
 import numpy as np
 import pytest
 
+from parityd.core import performance as measures
 from parityd.core.accepting import block
 from parityd.core.columns import Bounds
 from parityd.core.live_fills import fill_rate, live_fills, no_fills, outcomes
 from parityd.core.markouts import markouts
 from parityd.core.marks import LIVE_MARK, TRADED, Marks
 from parityd.core.parameters import Parameters
-from parityd.core.performance import daily_of_fills, daily_profits, maximum_drawdown, performance, sharpe
+from parityd.core.performance import daily_of_fills, daily_profits, maximum_drawdown, sharpe
 from parityd.core.quality import quality_grade, quality_score
 from parityd.core.records import LIVE, Line, Native
 from parityd.core.round_trips import round_trips
@@ -25,6 +26,10 @@ S = 1_000_000_000
 T0 = 1_790_035_200  # midnight
 DAY = 86_400
 ALL = (0, 2**62)
+
+
+def performance(*given, **more):
+    return measures.performance(*given, **more)[0]
 
 
 def fills(*rows):

@@ -232,3 +232,29 @@ def test_decision_parity_is_of_the_days_own_decisions(tmp_path: Path) -> None:
     own, before = (box.report(day_of(at(day=day)))["strategies"]["s"]["metrics"] for day in (0, -1))
     assert own["decision_parity"] == own["action_parity"] == 0.5
     assert before["decision_parity"] is None and before["action_parity"] is None
+
+
+def test_the_portfolios_performance_is_of_all_its_strategies(written: tuple[Box, Record]) -> None:
+    _, report = written
+    own = [s["performance"] for s in report["strategies"].values() if s["performance"]]
+    whole = report["portfolio"]["performance"]
+    assert len(own) >= 3
+    for name in ("round_trips", "orders"):
+        assert whole[name] == sum(p[name] for p in own), name
+    for name in ("fees", "gross_profit", "gross_loss"):
+        assert whole[name] == pytest.approx(math.fsum(p[name] or 0 for p in own), abs=1e-9), name
+    assert whole["win_rate"] == 0.5 and whole["fill_rate"] is not None and whole["agents"] == {}
+    assert report["portfolio"]["drift"] is None, "detectors watch a strategy; nothing judges the portfolio"
+
+
+def test_money_of_two_currencies_without_a_common_one_is_not_added(tmp_path: Path) -> None:
+    box = Box(tmp_path)
+    book, live = [], []
+    for name, symbol in (("euro", "A/EUR"), ("dollar", "B/USD")):
+        book += [decision(name, k, at(h), action=side, symbol=symbol) for k, h, side in (("1", 6, "buy"), ("2", 7, "sell"))]
+        live += [fill(name, k, at(h, 0, 1), side=side, symbol=symbol) for k, h, side in (("1", 6, "buy"), ("2", 7, "sell"))]
+    box.drop("backtest", *book, *(heartbeat(n, at(20)) for n in ("euro", "dollar")))
+    box.drop("live", *live, *(heartbeat(n, at(20)) for n in ("euro", "dollar")))
+    box.check(at(21))
+    found = box.report()["portfolio"]["performance"]
+    assert found["round_trips"] == 2 and found["fees"] is None and found["average_profit"] is None and found["sharpe"] is None
