@@ -100,19 +100,24 @@ class Detectors:
             done += took
         return raised
 
-    def step_intervals(self, keys: ArrayLike, r_b: ArrayLike, r_l: ArrayLike, horizon: ArrayLike | None = None) -> list[Alarm]:
-        """Take active intervals in order: `keys` uint64, returns of the backtest and of live; the alarms that latched, in order."""
+    def step_intervals(
+        self, keys: ArrayLike, r_b: ArrayLike, r_l: ArrayLike, horizon: ArrayLike | None = None, size: ArrayLike | None = None
+    ) -> list[Alarm]:
+        """Take active intervals in order: `keys` uint64, returns of the backtest and of live; the alarms that latched, in order.
+
+        `size`: what was held, by what is usual (1 where it is left out); deviations are ranked by it.
+        """
         key = np.ascontiguousarray(keys, dtype=np.uint64)
         n = len(key)
         back, live = _column(r_b, n, math.nan), _column(r_l, n, math.nan)
-        horizons = _column(horizon, n, float(self.intervals.horizon))
+        horizons, sizes = _column(horizon, n, float(self.intervals.horizon)), _column(size, n, 1.0)
         raised: list[Alarm] = []
         done = 0
         while done < n:
             if self.intervals.ended:
                 self.next_epoch("intervals", horizon=_whole(horizons[done]))
             stop = min(done + min(_PIECE, self.intervals.room), n)
-            raised += self.intervals.extend(key[done:stop], back[done:stop], live[done:stop])
+            raised += self.intervals.extend(key[done:stop], back[done:stop], live[done:stop], sizes[done:stop])
             done = stop
         return raised
 

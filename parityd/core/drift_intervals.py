@@ -3,7 +3,8 @@
 1. Profits of the epoch are kept as they were taken. Where a later look at the ledgers differs (a late trade, a newer run, a late mark) the epoch's
    stream is mended from there on and run again.
 2. Returns are over the configured capital, else over the largest gross notional at the first 60 active intervals of the epoch; nothing is
-   fed before these are there. The correlation channel does not bet on them, and the others do not know the unit.
+   fed before these are there. The correlation channel does not bet on them, and the hits do not know the unit. Deviations are ranked as shares of what
+   the allowed book held in their interval: a position twice as large, or a price that has doubled, is no drift.
 3. An adverse alarm's epoch ends with the first interval that ends 7 days after it, or by a reset.
 4. The horizon is the trades' one, of two days before the epoch's first interval: by then settled.
 """
@@ -68,7 +69,7 @@ class IntervalStream:
         if (
             len(old) == len(new)
             and np.array_equal(old["number"], new["number"])
-            and all(np.abs(old[f] - new[f]).max(initial=0.0) <= size for f in ("allowed", "live"))
+            and all(np.abs(old[f] - new[f]).max(initial=0.0) <= size for f in ("allowed", "live", "gross"))
         ):
             return False
         self.points = np.concatenate([self.points[self.points["number"] < first], new])
@@ -106,7 +107,8 @@ class IntervalStream:
     def _step(self, piece: Points, unit: float) -> None:
         epoch = self.detectors.intervals.epoch
         back, live = (np.rint(piece[f] / unit * 1e12) / 1e12 + 0.0 for f in ("allowed", "live"))
-        for alarm in self.detectors.step_intervals(piece["number"].astype(np.uint64), back, live):
+        sizes = self._sizes(len(piece))
+        for alarm in self.detectors.step_intervals(piece["number"].astype(np.uint64), back, live, size=sizes):
             at, changed = ((int(key) + 1) * SHELF_NS for key in (alarm.key, alarm.change_key))
             self.raised.append(Raised(side="intervals", at=at, changed_at=changed - SHELF_NS, alarm=alarm))
         self.detectors.past.clear()
@@ -115,6 +117,16 @@ class IntervalStream:
             inside = len(self.detectors.intervals.hits)
             self.points, self.fed = self.points[self.fed - inside :], inside
             self.floor, self.horizon = int(self.points["number"][0]), self.detectors.intervals.horizon
+
+    def _sizes(self, count: int) -> NDArray[np.float64]:
+        """What the allowed book held in the next `count` intervals, by the most that it held in the first 60; where nothing at either end, as before."""
+        gross = self.points["gross"][: self.fed + count]
+        usual = float(gross[:FIT].max(initial=0.0))
+        if usual <= 0.0:
+            return np.ones(count)
+        known = np.where(gross > 0.0, np.arange(len(gross)), -1)
+        last = np.maximum.accumulate(known)
+        return np.where(last >= 0, gross[last] / usual, 1.0)[self.fed :]
 
     def _unit(self, capital: float | None) -> float | None:
         """What profits are divided by; None while it is not known."""

@@ -2,7 +2,8 @@
 
 1. Trades: one lane of price_diff_bps for mean and scale (divided by a normaliser where the epoch has one), one lane of slippage where the epoch
    measures it; then the mean's share of the budget is halved between the two.
-2. Intervals: the first 60 fix a line live = a + b backtest; the deviations after them are the correlation lane. Hits need no fit.
+2. Intervals: the first 60 fix a line live = a + b backtest; the deviations after them are the correlation lane. Hits need no fit. Both returns are
+   taken by the size of what was held, so that the deviations of a growing book are still alike; an effect is told without that.
 3. A favourable alarm ends the trades' epoch right after its trade, unless an adverse one stands at that trade; then both stand.
 4. A full epoch (20,000 points) with an adverse alarm takes no further points.
 """
@@ -154,21 +155,21 @@ class IntervalSide:
         """Intervals that may be given at once."""
         return EPOCH_POINTS - len(self.hits) if len(self.hits) < EPOCH_POINTS else _ALWAYS
 
-    def extend(self, keys: KeyArray, back: FloatArray, live: FloatArray) -> list[Alarm]:
+    def extend(self, keys: KeyArray, back: FloatArray, live: FloatArray, size: FloatArray) -> list[Alarm]:
         """Take intervals in order; the alarms that latch."""
         if len(self.hits) >= EPOCH_POINTS:
             return []
         good = np.isfinite(back) & np.isfinite(live)
-        keys, back, live = keys[good], back[good], live[good]
+        keys, back, live, size = keys[good], back[good], live[good], size[good]
         found: list[tuple[int, Alarm]] = []
         for place, (key, hit) in enumerate(zip(keys.tolist(), (np.sign(back) == np.sign(live)).tolist(), strict=True)):
             alarm = self.hits.add(key, hit)
             if alarm:
                 found.append((place, alarm))
-        found += self._deviate(keys, back, live)
+        found += self._deviate(keys, back / size, live / size, size)
         return [alarm for _, alarm in sorted(found, key=lambda item: item[0])]
 
-    def _deviate(self, keys: KeyArray, back: FloatArray, live: FloatArray) -> list[tuple[int, Alarm]]:
+    def _deviate(self, keys: KeyArray, back: FloatArray, live: FloatArray, size: FloatArray) -> list[tuple[int, Alarm]]:
         skipped = 0
         if self.line is None:
             skipped = min(FIT - len(self._back), len(back))
@@ -180,7 +181,8 @@ class IntervalSide:
             return []
         level, slope = self.line
         deviation = live[skipped:] - level - slope * back[skipped:]
-        return [(skipped + at, alarm) for at, alarm in self.deviations.extend(keys[skipped:], deviation, deviation * 1e4)]
+        told = deviation * size[skipped:] * 1e4
+        return [(skipped + at, alarm) for at, alarm in self.deviations.extend(keys[skipped:], deviation, told)]
 
     def summary(self) -> dict[str, Any]:
         """What is published, by channel."""

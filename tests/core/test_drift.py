@@ -323,3 +323,29 @@ def test_columns_of_different_length_are_an_error():
 def test_a_state_of_another_version_is_an_error():
     with pytest.raises(ValueError, match="version"):
         Detectors.restore(Detectors.fresh("s").state() | {"version": 0})
+
+
+def test_a_book_that_grows_does_not_drift():
+    """Ranked as money, the deviations of a position that grows threefold in a year were taken for a drift of the correlation."""
+    rng = np.random.default_rng(3)
+    n = 12_000
+    size = np.exp(np.linspace(0.0, np.log(3.0), n))
+    back, noise = rng.standard_normal(n) * 1e-3, rng.standard_normal(n) * 1e-4
+    live = back + noise
+    by_size = Detectors.fresh("s")
+    assert by_size.step_intervals(keys_of(n), back * size, live * size, size=size) == []
+    assert [a.channel for a in Detectors.fresh("s").step_intervals(keys_of(n), back * size, live * size)] == ["correlation"]
+
+
+def test_what_breaks_is_seen_at_any_size_and_a_change_of_size_is_no_break():
+    rng = np.random.default_rng(4)
+    n = 1200
+    size = np.repeat(np.exp(rng.normal(0.0, 0.7, n // 20)), 20)
+    back, noise = rng.standard_normal(n) * 1e-3, rng.standard_normal(n) * 3e-4
+    noise[900:] *= 3.0
+    books = back * size, (back + noise) * size
+    for known, least in ((size, 900), (None, 200)):  # as money alone it is taken for a break before there is one
+        alarms = Detectors.fresh("s").step_intervals(keys_of(n), *books, size=known)
+        (alarm,) = [a for a in alarms if a.channel == "correlation"]
+        assert alarm.direction == "adverse"
+        assert least <= alarm.index < least + 30
