@@ -80,7 +80,9 @@ class Model:
     def agrees(self, box: Any, strategy: str = "s") -> None:
         """Drain what is left, take the day's report, compare; nothing may be left behind, and the trail must hold."""
         day = DAY.date().isoformat()
-        done = box.cli("check", "--json", "--then", "report", "--day", day, "--json", "--then", "audit", "verify", shim="plain")
+        done = box.cli(
+            "check", "--json", "--then", "report", "--day", day, "--json", "--then", "audit", "verify", shim="plain", timeout=1800
+        )
         assert done.returncode == 0, done.stderr[-1500:]
         (judged, _), (told, report), (proven, _) = json.loads(done.stdout)
         assert judged in (0, 1, 2), done.stderr[-1500:]

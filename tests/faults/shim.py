@@ -103,7 +103,7 @@ def bad_record() -> None:
 
 
 def blocked_loop() -> None:
-    """The event loop stands still for a minute, two seconds after the start; a beat is missed after two seconds instead of ten."""
+    """The event loop stands still for a minute, a second and a half after the start; a beat is missed after two seconds instead of ten."""
     from parityd.service import daemon
     from parityd.service.daemon import Daemon
 
@@ -111,20 +111,20 @@ def blocked_loop() -> None:
     beat = Daemon.beat
 
     async def blocking(self: Any) -> None:
-        self._loop.call_later(2, time.sleep, 60)
+        self._loop.call_later(1.5, time.sleep, 60)
         await beat(self)
 
     Daemon.beat = blocking
 
 
 def dead_task() -> None:
-    """The operators' task ends after two seconds."""
+    """The operators' task ends after a second."""
     from parityd.service.daemon import Daemon
 
     async def ending(_self: Any) -> None:
         import asyncio
 
-        await asyncio.sleep(2)
+        await asyncio.sleep(1)
         raise RuntimeError("orders are not taken any more")
 
     Daemon.orders = ending

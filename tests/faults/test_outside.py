@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import socket
 import threading
 import time
@@ -239,4 +240,5 @@ def test_control_with_the_lock_taken_out_a_second_daemon_starts(box: Box) -> Non
             box.until(lambda: second.proc.poll() is not None or box.log().count('"service.ready"') == 2, 20)
             assert second.proc.poll() is None, "the control proves nothing"
         finally:
-            second.kill()
+            os.killpg(second.proc.pid, signal.SIGKILL)
+            second.ended()

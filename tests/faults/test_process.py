@@ -70,6 +70,7 @@ def test_case_02_sigkill_at_a_step_is_repeated_and_counts_once(box: Box, model: 
 
 
 def test_case_03_sigstop_for_longer_than_the_ttl_and_no_stale_permission_is_accepted(box: Box) -> None:
+    box.configure('[publish]\ninterval = "250ms"\nttl = "1s"\n')
     with box.running():
         gate = box.gate()
         assert gate.read().trading_enabled
@@ -86,7 +87,7 @@ def test_case_03_sigstop_for_longer_than_the_ttl_and_no_stale_permission_is_acce
 
 def test_case_04_a_blocked_loop_earns_no_renewal(tmp_path: Path) -> None:
     """And no watchdog ping: what the ping says is what `beat` says."""
-    box = Box(tmp_path, '[publish]\ninterval = "500ms"\nttl = "2s"\n')
+    box = Box(tmp_path, '[publish]\ninterval = "250ms"\nttl = "1s"\n')
     heard = tmp_path / "notify"
     import socket
 
@@ -98,7 +99,7 @@ def test_case_04_a_blocked_loop_earns_no_renewal(tmp_path: Path) -> None:
             box.until(lambda: gate.read().fresh, 10)
             box.until(lambda: not gate.read().fresh, 25, "it lapses")
             pings = 0
-            end = time.monotonic() + 1.5
+            end = time.monotonic() + 1.2
             while time.monotonic() < end:
                 try:
                     drained = manager.recv(4096)
