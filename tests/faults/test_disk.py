@@ -12,6 +12,7 @@ from faults.box import FAST, Box, end_all, mounted, need, need_root, power_cut, 
 from faults.model import Model, chunks, over, trades
 
 from parityd.edges.files import unwritable
+from parityd.engine import Spool
 
 
 def image(tmp_path: Path, kind: str, megabytes: int) -> Path:
@@ -25,11 +26,14 @@ def image(tmp_path: Path, kind: str, megabytes: int) -> Path:
 
 
 def cut_while_it_runs(tmp_path: Path, kind: str, seconds: float, shim: str = "") -> tuple[Box, Model, int, list[str]]:
-    """A daemon under load on an image of its own, the plug pulled, the image mounted again: (box, model, last sequence seen, archived)."""
+    """A daemon under load on an image of its own, the plug pulled, the image mounted again: (box, model, last sequence seen, files written).
+
+    The files are written as engines write them: what has a name in the spool is durable.
+    """
     need_root()
     need(f"mkfs.{kind}")
     disk, point = image(tmp_path, kind, 320), tmp_path / "mnt"
-    model = Model()
+    model, written = Model(), list[str]()
     with mounted(point, "-o", "loop", str(disk)):
         box = Box(tmp_path, FAST, data=point / "data")
         decisions, fills = trades(400)
@@ -39,15 +43,21 @@ def cut_while_it_runs(tmp_path: Path, kind: str, seconds: float, shim: str = "")
         parts = [("backtest", c) for c in chunks(decisions, 20)] + [("live", c) for c in chunks(fills, 20)]
         while parts and (time.monotonic() < end or len(parts) > 28):  # a slow machine drops fewer in the time
             book, part = parts.pop(0)
-            box.drop(book, model.take(part))
+            path = Spool(box.data / "spool" / book).write(model.take(part))
+            assert path is not None
+            written.append(path.name)
             time.sleep(0.02)
         box.until(lambda: len(list((box.data / "archive").rglob("*.jsonl"))) > 5, 60)
-        archived = [p.name for p in (box.data / "archive").rglob("*.jsonl")]
         seen = box.override()["sequence"]
         power_cut(point)
         box.kill()
     subprocess.run(["mount", "-o", "loop", str(disk), str(point)], check=True)
-    return box, model, seen, archived
+    return box, model, seen, written
+
+
+def found(box: Box) -> set[str]:
+    """Names of the files that are in the spool or in the archive."""
+    return {p.name.split("-", 1)[1] for p in (box.data / "archive").rglob("*.jsonl")} | set(box.spooled())
 
 
 def unmount(box: Box) -> None:
@@ -56,13 +66,11 @@ def unmount(box: Box) -> None:
 
 @pytest.mark.parametrize("kind", ["ext4", "xfs"])
 def test_case_12_power_cut_loses_nothing_acknowledged(tmp_path: Path, kind: str) -> None:
-    box, model, seen, archived = cut_while_it_runs(tmp_path, kind, 1.0)
+    box, model, seen, written = cut_while_it_runs(tmp_path, kind, 1.0)
     try:
         # the newest may have been seen between its rename and the fsync of its folder; it began after the one before was durable
         assert box.override()["sequence"] >= seen - 1, "a publication that engines saw is gone"
-        there = {p.name for p in (box.data / "archive").rglob("*.jsonl")}
-        assert set(archived) <= there, "a file that had left the spool is gone"
-        # files that their writer never made durable may be gone from the spool: it drops them again, under other names
+        assert set(written) <= found(box), "a file is neither in the spool nor in the archive"
         decisions, fills = trades(400)
         box.drop("backtest", [*model.take(decisions), over()])
         box.drop("live", [*model.take(fills), over()])
@@ -74,12 +82,11 @@ def test_case_12_power_cut_loses_nothing_acknowledged(tmp_path: Path, kind: str)
 
 @pytest.mark.torture
 def test_case_12_control_with_the_fsync_taken_out_the_power_cut_is_noticed(tmp_path: Path) -> None:
-    box, _, seen, archived = cut_while_it_runs(tmp_path, "xfs", 1.0, shim="no_fsync")
+    box, _, seen, written = cut_while_it_runs(tmp_path, "xfs", 1.0, shim="no_fsync")
     try:
-        there = {p.name for p in (box.data / "archive").rglob("*.jsonl")}
         path = box.actions / "trading_override.json"
         whole = path.exists() and path.stat().st_size > 0 and box.override()["sequence"] >= seen - 1
-        assert not (whole and set(archived) <= there), "nothing was lost: the power cut of this test proves nothing"
+        assert not (whole and set(written) <= found(box)), "nothing was lost: the power cut of this test proves nothing"
     finally:
         end_all()
         unmount(box)
