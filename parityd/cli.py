@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from parityd import __version__
+from parityd.completing import days, strategies
 from parityd.problem import Problem
 from parityd.settings import Settings, SettingsError, load
 
@@ -113,7 +114,7 @@ def check(
 @app.command()
 def report(
     config: Config = None,
-    day: Annotated[str, typer.Option("--day", metavar="D", help="UTC day, YYYY-MM-DD; else yesterday.")] = "",
+    day: Annotated[str, typer.Option("--day", metavar="D", help="UTC day, YYYY-MM-DD; else yesterday.", autocompletion=days)] = "",
     json_: Json = False,
 ) -> None:
     """Write a day's report and print it (beside a running daemon: print only).
@@ -136,7 +137,7 @@ def explain(
     trade: Annotated[str, typer.Argument(metavar="TRADE")],
     config: Config = None,
     json_: Json = False,
-    strategy: Annotated[str, typer.Option(help="Only this strategy's.")] = "",
+    strategy: Annotated[str, typer.Option(help="Only this strategy's.", autocompletion=strategies)] = "",
 ) -> None:
     """Everything known of one trade: records, match, chain of components.
 

@@ -13,6 +13,7 @@ from typing import Annotated
 import msgspec
 import typer
 
+from parityd.completing import COMMANDS, LATCHED, strategies, words
 from parityd.problem import Problem
 from parityd.settings import Settings, SettingsError, load
 
@@ -81,9 +82,14 @@ def _moment(text: str) -> int | None:
 
 
 def override(
-    command: Annotated[str, typer.Argument(metavar="COMMAND", help="force_disable, reduce_size, force_enable, reset, halt or unhalt.")],
+    command: Annotated[
+        str,
+        typer.Argument(
+            metavar="COMMAND", help="force_disable, reduce_size, force_enable, reset, halt or unhalt.", autocompletion=words(COMMANDS)
+        ),
+    ],
     config: ConfigOption = None,
-    strategy: Annotated[str, typer.Option("--strategy", help="Whom it concerns; * is everything.")] = "*",
+    strategy: Annotated[str, typer.Option("--strategy", help="Whom it concerns; * is everything.", autocompletion=strategies)] = "*",
     operator: OperatorOption = "",
     reason: Annotated[str, typer.Option("--reason", help="Why; what raises risk needs one.")] = "",
     expires: Annotated[str, typer.Option("--expires", metavar="TS", help="When it ends (RFC 3339).")] = "",
@@ -91,7 +97,12 @@ def override(
     size: Annotated[float | None, typer.Option("--size", help="For reduce_size: at least 0 and below 1.")] = None,
     acknowledge: Annotated[
         str,
-        typer.Option("--acknowledge", metavar="WHAT", help="The latched action that force_enable stands in for; BROKEN_STORE for reset."),
+        typer.Option(
+            "--acknowledge",
+            metavar="WHAT",
+            help="The latched action that force_enable stands in for; BROKEN_STORE for reset.",
+            autocompletion=words(LATCHED),
+        ),
     ] = "",
     sign: SignOption = None,
     json_: JsonOption = False,
@@ -133,6 +144,7 @@ def init(
     ] = None,
     user: Annotated[str, typer.Option("--user", help="As root: the user that the folders are for.")] = "",
     sign: SignOption = None,
+    json_: JsonOption = False,
 ) -> None:
     """First start in production: make the folders with their modes, and end the first start's DISABLE_TRADING.
 
@@ -143,8 +155,9 @@ def init(
     from parityd.service import ops_init
     from parityd.service.ops_override import order
 
+    made: list[object] = []
     if write_config is not None:
-        _made(ops_init.sample(write_config, data_dir.absolute() if data_dir is not None else None))
+        made.append(ops_init.sample(write_config, data_dir.absolute() if data_dir is not None else None))
     elif data_dir is not None:
         raise Problem("--data-dir belongs to --write-config: else the configuration names the folder")
     settings = _settings(config or write_config)
@@ -153,24 +166,31 @@ def init(
     from parityd.service.ops_rights import demand
 
     demand(settings)
-    for made in ops_init.folders(settings.data_dir):
-        _made(made)
+    made += ops_init.folders(settings.data_dir)
+    if not json_:
+        for one in made:
+            _made(one)
     if settings.overrides.allowed_signers is None:
         try:
             with built(settings, command="init") as app:
                 said = ops_init.end_first_start(app, operator, reason)
                 _export(app)
-                _out(said)
+                _ended(made, said, json_=json_)
                 return
         except LockedError:
             pass
     elif not ops_init.waits(settings):
-        _out("trading does not wait for init")
+        _ended(made, "trading does not wait for init", json_=json_)
         return
     done = order(settings, ops_init.request(settings, sign, operator, reason), _now())
     if done.state == "refused":
         raise Problem(f"refused: {done.reason}")
-    _out(f"{done.state}: init ({done.file})" + (f"; {done.reason}" if done.reason else ""))
+    _ended(made, f"{done.state}: init ({done.file})" + (f"; {done.reason}" if done.reason else ""), json_=json_)
+
+
+def _ended(made: list[object], said: str, *, json_: bool) -> None:
+    folders = [{"path": str(getattr(one, "path")), "what": getattr(one, "what")} for one in made]  # noqa: B009
+    _out(msgspec.json.encode({"made": folders, "said": said}).decode() if json_ else said)
 
 
 def _made(made: object) -> None:

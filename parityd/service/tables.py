@@ -84,9 +84,9 @@ def since(ts: object, now_ns: int) -> str:
     return f"{seconds // size} {unit}"
 
 
-def action_table(document: Mapping[str, Any]) -> None:
-    """Every strategy of parity_action.json."""
-    c, now = console(), parse_time(document["issued_at"])
+def action_table(document: Mapping[str, Any], now_ns: int | None = None) -> None:
+    """Every strategy of parity_action.json; `now_ns`: when it is looked at, else when it was issued."""
+    c, now = console(), parse_time(document["issued_at"]) if now_ns is None else now_ns
     columns = (("strategy", "fold"), ("action", "left"), ("size", "right"), ("since", "right"), ("error bps", "right"), ("matched", "right"), ("missed", "right"), ("unexp.", "right"), ("why", "fold"))  # fmt: skip
     rows = []
     for name, s in sorted(document.get("strategies", {}).items(), key=lambda x: (-SEVERITY.get(x[1]["action"], 9), x[0])):
@@ -177,7 +177,8 @@ def status_table(document: Mapping[str, Any]) -> None:
             Text(f"  the publication expired {since(action['expires_at'], now)} ago: ", "bold red"),
             f"engines act as on expiry, {action['on_expiry']}",
         )
-    action_table(document["action"])
+    judged = parse_time((daemon or {}).get("judged_at"))  # a replay's clock is not the wall's
+    action_table(document["action"], now if judged == NO_TS else judged)
     for name, s in sorted(document["action"]["strategies"].items()):
         for o in s.get("overrides", []):
             until = o.get("expires_at") or ("it is lifted" if o["command"] == "HALT" else "reset")

@@ -5,6 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
+from parityd.core.instants import parse_time
 from parityd.service import tables
 
 LONG = "mean-reversion.eu-equities.small-caps@venue-7:long-short.v2026"
@@ -62,3 +63,11 @@ def test_an_expired_publication_and_a_daemon_in_trouble_are_said(monkeypatch, do
     )
     said = out.getvalue()
     assert "the publication expired" in said and "DISABLE_TRADING" in said and f"not ready: {EVIL}" in said and "live 3" in said
+
+
+def test_since_when_is_of_now_although_nothing_was_published_for_hours(monkeypatch, document):
+    out = io.StringIO()
+    monkeypatch.setattr(tables, "console", lambda: Console(file=out, width=200, markup=False))
+    monkeypatch.setattr(tables.clock, "now", lambda: parse_time("2026-11-22T10:15:00Z"))
+    tables.status_table({"daemon": None, "action": document, "data_dir": "d"})
+    assert "2 d" in out.getvalue().splitlines()[3], out.getvalue()
