@@ -215,9 +215,11 @@ def _cursor(text: str | None) -> tuple[int, tuple[int, int], str]:
         return 0, (0, 0), ""
     try:
         number, name, t, p = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-        return int(number), (int(t), int(p)), str(name)
-    except (ValueError, TypeError):
-        raise ValueError("cursor") from None
+    except (ValueError, TypeError, RecursionError):
+        raise ValueError("none of ours") from None
+    if not isinstance(name, str) or any(type(n) is not int or abs(n) > 2**63 for n in (number, t, p)):
+        raise ValueError("none of ours")
+    return number, (t, p), name
 
 
 __all__ = ["SHELF_NS", "DeskView", "day_report", "day_text"]

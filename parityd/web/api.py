@@ -9,10 +9,8 @@
 """
 
 import asyncio
-import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date
 from typing import Any, TypeVar
 
 from starlette.applications import Starlette
@@ -24,20 +22,18 @@ from starlette.types import Receive, Scope, Send
 
 from parityd.core.instants import rfc3339
 from parityd.web import openapi
+from parityd.web.asked import NAME, Asked, is_day
 from parityd.web.assets import static
 from parityd.web.desk import Desk, Seen
 from parityd.web.metrics import CONTENT_TYPE, Metrics
 from parityd.web.problems import Guarded, as_json, problem
 
 T = TypeVar("T")
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._:@-]{0,63}\Z", re.ASCII)
-CURSOR = re.compile(r"[A-Za-z0-9._~=-]{1,512}\Z", re.ASCII)
-DAY = re.compile(r"\d{4}-\d{2}-\d{2}\Z", re.ASCII)
-MAX_LIMIT, DEFAULT_LIMIT = 1000, 100
 MAX_STREAMS, STREAM_SECONDS = 50, 600.0
 ANSWER_WITHIN, PAGE_KEEPS, MOST_KEPT = 5.0, 1.0, 64
 STREAM_PATH = "/events"
 HTML = "text/html; charset=utf-8"
+EVENTS = {"content-type": "text/event-stream; charset=utf-8", "x-accel-buffering": "no"}
 STATIC = {"page.css": "text/css; charset=utf-8", "page.js": "text/javascript; charset=utf-8", "icon.svg": "image/svg+xml"}
 
 
@@ -135,7 +131,7 @@ class Web:
         return _json_bytes(await self._threaded(as_json, {"strategy": name, **found}))
 
     async def _trades(self, request: Request) -> Response:
-        asked = _Asked(request)
+        asked = Asked(request)
         strategy, day, limit, cursor = asked.strategy(), asked.day(), asked.limit(), asked.cursor()
         if asked.wrong:
             return problem(400, "; ".join(asked.wrong), errors=asked.wrong)
@@ -165,7 +161,9 @@ class Web:
     async def _openapi(self, _: Request) -> Response:
         return _json(openapi.document(str(self.desk.status().get("version") or "0")))
 
-    async def _events(self, _: Request) -> Response:
+    async def _events(self, request: Request) -> Response:
+        if request.method == "HEAD":
+            return Response(headers=EVENTS)
         if self._streams >= MAX_STREAMS:
             return problem(503, f"{MAX_STREAMS} event streams are open, which is the most there may be", {"retry-after": "30"})
         self._streams += 1
@@ -243,7 +241,7 @@ class _Stream(StreamingResponse):
     """Server-sent events that give their place back however they end."""
 
     def __init__(self, events: AsyncIterator[bytes], ended: Callable[[], None]) -> None:
-        super().__init__(events, headers={"content-type": "text/event-stream; charset=utf-8", "x-accel-buffering": "no"})
+        super().__init__(events, headers=EVENTS)
         self._ended = ended
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -251,57 +249,6 @@ class _Stream(StreamingResponse):
             await super().__call__(scope, receive, send)
         finally:
             self._ended()
-
-
-class _Asked:
-    """The query of a request; what is wrong with it is collected, not raised. An empty value is an absent one."""
-
-    def __init__(self, request: Request) -> None:
-        self.wrong: list[str] = []
-        self._given: dict[str, str] = {}
-        for key, value in request.query_params.multi_items():
-            if key not in ("strategy", "day", "limit", "cursor"):
-                self.wrong.append(f"{key[:64]}: unknown parameter")
-            elif key in self._given:
-                self.wrong.append(f"{key}: given twice")
-            else:
-                self._given[key] = value
-
-    def strategy(self) -> str | None:
-        value = self._given.get("strategy") or None
-        if value is not None and not NAME.match(value):
-            self.wrong.append("strategy: no name of a strategy")
-        return value
-
-    def day(self) -> str | None:
-        value = self._given.get("day") or None
-        if value is not None and not is_day(value):
-            self.wrong.append("day: expected YYYY-MM-DD")
-        return value
-
-    def limit(self) -> int:
-        value = self._given.get("limit") or str(DEFAULT_LIMIT)
-        if not re.fullmatch(r"[0-9]{1,9}", value) or not 1 <= int(value) <= MAX_LIMIT:
-            self.wrong.append(f"limit: expected a whole number from 1 to {MAX_LIMIT}")
-            return DEFAULT_LIMIT
-        return int(value)
-
-    def cursor(self) -> str | None:
-        value = self._given.get("cursor") or None
-        if value is not None and not CURSOR.match(value):
-            self.wrong.append("cursor: none of ours")
-        return value
-
-
-def is_day(text: str) -> bool:
-    """Whether a text is a UTC day, `YYYY-MM-DD`."""
-    if not DAY.match(text):
-        return False
-    try:
-        date.fromisoformat(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _issue(seen: Seen) -> str:

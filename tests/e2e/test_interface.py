@@ -1,5 +1,6 @@
 """The HTTP interface as its OpenAPI document tells it: what is asked, what is refused, pages by cursor (contract 4)."""
 
+import base64
 import http.client
 import json
 import random
@@ -44,6 +45,22 @@ def test_schemathesis_finds_no_answer_that_the_document_does_not_tell(running: B
     done = subprocess.run(command, capture_output=True, text=True, timeout=150, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     assert "Tested: 12" in done.stdout and int(re.search(r"(\d+) generated", done.stdout)[1]) > 300, done.stdout[-3000:]
+
+
+def test_a_cursor_that_was_never_given_out_is_none_of_ours(running: Box) -> None:
+    for made in (
+        b"{}",
+        b'[1e999, "a", 1, 2]',
+        b"[1, 2, 3, 4]",
+        b'[1, "a", true, 2]',
+        b'["1", "a", 1, 2]',
+        b'[1, "a", 1]',
+        b"[" * 300,
+        b'[1, "a", 1%s, 2]' % (b"0" * 300),
+    ):
+        asked = base64.urlsafe_b64encode(made).decode().rstrip("=")
+        status, body, _ = running.get(f"/api/v1/trades?cursor={asked}")
+        assert (status, json.loads(body)["detail"]) == (404, "no page begins at this cursor: none of ours"), made
 
 
 @pytest.mark.parametrize(

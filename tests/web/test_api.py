@@ -273,6 +273,12 @@ async def test_events_say_change_and_heartbeat_and_the_place_is_given_back(desk)
     web.close()
 
 
+async def test_a_head_of_the_events_is_answered_at_once_and_takes_no_place(client):
+    for _ in range(MAX_STREAMS + 1):
+        head = await asyncio.wait_for(client.head("/events"), 2)
+        assert head.status_code == 200 and head.headers["content-type"].startswith("text/event-stream")
+
+
 async def test_the_openapi_document_is_valid_and_names_every_machine_path(client):
     document = (await client.get("/openapi.json")).json()
     assert {p for p in READ if p.startswith(("/api/v1/trades", "/api/v1/reports", "/healthz", "/readyz", "/metrics", "/api/v1/status"))} - {
