@@ -58,7 +58,8 @@ KINDS = [
     Kind("in parity, 500 trades a day", 500, base=10),
     Kind("one bad day: cut to half size, then recovered", 15, bad_days=range(60, 61)),
     Kind("nightly backtest at 06:00 of the last seven days", 15, nightly=True),
-    Kind("equities: sessions of XNYS only", 15, calendar="XNYS"),
+    Kind("equities: sessions of XNYS only, flat between trades", 15, calendar="XNYS"),
+    Kind("equities: the same over a position of ten trades", 15, calendar="XNYS", base=10),
     Kind("a restart a week", 15, restart=True),
     Kind("a steady 22 bps", 15, bps=22.0),
 ]

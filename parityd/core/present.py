@@ -1,7 +1,8 @@
 """The present of one strategy -> its state findings (JUDGEMENT 4, second table). What is observed is `observed`'s; here it meets the clock.
 
 1. They need no trades: silence, waiting, disagreement and disobedience speak for themselves, and end by themselves.
-2. A book's silence counts from its last heartbeat's `next_by` where it gave one, and only in session time where the strategy has a calendar.
+2. A book's silence, and an engine's that should acknowledge, counts from its last heartbeat's `next_by` where it gave one, and only in session
+   time where the strategy has a calendar.
 3. What was observed before a reset asks for nothing; imported history (nothing newer than seven days) has no present.
 4. Every number is a function of memory, facts and `now`. `not_obeyed` alone is an event: it is told once an order, so the memory is part of the turn.
 """
@@ -64,7 +65,7 @@ def state_findings(s: Strategy, m: World, facts: Facts, now: int, *, reset_ns: i
         _balance_mismatch(s, terms),
         _engine_unhealthy(s, terms, now),
         _not_obeyed(s),
-        _unacknowledged(s, terms, now),
+        _unacknowledged(s, terms, facts, now),
         _broken_source(s, terms, facts),
         table.degraded(facts.degraded),
     ]
@@ -161,12 +162,12 @@ def _not_obeyed(s: Strategy) -> Finding | None:
     return table.not_obeyed(len(new), action=worst.action, position_known=True, example=worst.example)
 
 
-def _unacknowledged(s: Strategy, terms: StrategyTerms, now: int) -> Finding | None:
+def _unacknowledged(s: Strategy, terms: StrategyTerms, facts: Facts, now: int) -> Finding | None:
     issued = s.memory.publications.unacknowledged_since()
     if issued is None or not s.memory.watch.recent:
         return None
     gaps = s.live.gaps
-    waited = (now - max(issued, s.live.next_by)) / SECOND
+    waited = elapsed(max(issued, s.live.next_by), now, terms, facts)
     return table.unacknowledged(waited, median(gaps) / SECOND if gaps else None, terms.thresholds)
 
 

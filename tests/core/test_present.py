@@ -402,6 +402,21 @@ def test_a_slow_heart_has_two_of_its_beats():
     assert "unacknowledged" in desk.found(610 + 601)
 
 
+def test_an_engine_that_is_off_while_its_exchange_is_closed_owes_no_acknowledgement():
+    """A change made overnight warned until the morning, ended with the first pulse, and that was another change."""
+    desk = Desk(Parameters(strategies={"s": StrategyTerms(calendar="XNYS")}))
+    desk.publish(0, 1, "CONTINUE", 1.0)
+    desk.give("live", heartbeat(1, override_sequence=1))
+    desk.publish(10, 2, "REDUCE_SIZE", 0.5)
+
+    def opens_at_noon(_calendar, start, end):
+        noon = (T0 + 12 * HOUR) * SECOND
+        return (max(end, noon) - max(start, noon)) / SECOND
+
+    assert "unacknowledged" not in desk.found(12 * HOUR + 60, session_seconds=opens_at_noon)
+    assert "unacknowledged" in desk.found(12 * HOUR + 61, session_seconds=opens_at_noon)
+
+
 def test_an_engine_that_never_acknowledged_is_not_asked_to():
     desk = Desk()
     desk.publish(0, 1, "REDUCE_SIZE", 0.5)
