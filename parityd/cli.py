@@ -15,6 +15,7 @@ import typer
 from parityd import __version__
 from parityd.completing import days, strategies
 from parityd.problem import Problem
+from parityd.progress import bar
 from parityd.settings import Settings, SettingsError, load
 
 app = typer.Typer(
@@ -101,7 +102,9 @@ def check(
     """
     from parityd.commands import check as once
 
-    document = once(settings_of(config), moment(at, "--at") if at else None)
+    settings = settings_of(config)
+    with bar("files") as tell:
+        document = once(settings, moment(at, "--at") if at else None, tell)
     if json_:
         out_json(document)
     else:
@@ -185,7 +188,9 @@ def audit_verify(config: Config = None, json_: Json = False) -> None:
     """
     from parityd.commands import verify_audit
 
-    broken = verify_audit(settings_of(config))
+    settings = settings_of(config)
+    with bar("entries") as tell:
+        broken = verify_audit(settings, tell)
     if json_:
         out_json({"whole": not broken, "broken": broken or None})
         raise typer.Exit(2 if broken else 0)

@@ -15,6 +15,7 @@ import typer
 
 from parityd.completing import COMMANDS, LATCHED, strategies, words
 from parityd.problem import Problem
+from parityd.progress import bar
 from parityd.settings import Settings, SettingsError, load
 
 ConfigOption = Annotated[
@@ -276,7 +277,9 @@ def restore(
 
     settings = _settings(config)
     _demand(settings)
-    _exchanged(put(settings, folder.absolute(), built, _now()), json_=json_)
+    with bar("files") as tell:
+        done = put(settings, folder.absolute(), built, _now(), tell)
+    _exchanged(done, json_=json_)
 
 
 def rebuild(config: ConfigOption = None, json_: JsonOption = False) -> None:
@@ -287,7 +290,10 @@ def rebuild(config: ConfigOption = None, json_: JsonOption = False) -> None:
     from parityd.app import built
     from parityd.service.ops_restore import rebuild as refill
 
-    _exchanged(refill(_ours(config), built, _now()), json_=json_)
+    settings = _ours(config)
+    with bar("files") as tell:
+        done = refill(settings, built, _now(), tell)
+    _exchanged(done, json_=json_)
 
 
 def _demand(settings: Settings) -> None:

@@ -14,6 +14,7 @@ from parityd.edges import clock
 from parityd.edges.audit import Tail, verify
 from parityd.edges.lock import LockedError, hidden, holder
 from parityd.problem import Problem
+from parityd.progress import Tell
 from parityd.service import configured
 from parityd.service.ops_rights import demand_readable
 from parityd.service.sources import Sources
@@ -24,12 +25,12 @@ from parityd.store.reads import Reads
 OPERATORS_NS = 8_000_000_000
 
 
-def check(settings: Settings, at: int | None) -> dict[str, Any]:
-    """Drain, evaluate as of `at`, publish once at the wall clock; the content of parity_action.json."""
+def check(settings: Settings, at: int | None, tell: Tell | None = None) -> dict[str, Any]:
+    """Drain, evaluate as of `at`, publish once at the wall clock; the content of parity_action.json. `tell` hears how far the spool is drained."""
     with built(settings, command="check") as app:
         b = app.brain
         configured.tell(b, settings)
-        _bring(app, at)
+        _bring(app, at, tell)
         _operators(app)
         done = b.check(now=at, no_better=at is not None)
         if done.failed:
@@ -39,12 +40,12 @@ def check(settings: Settings, at: int | None) -> dict[str, Any]:
         return app.publisher.action
 
 
-def _bring(app: App, at: int | None) -> None:
+def _bring(app: App, at: int | None, tell: Tell | None) -> None:
     """What lies in the sources and in the spool, to its end."""
     sources, idle = Sources(app), 0
     while idle < 2:
         got = sources.once()
-        drain(app, at=at)
+        drain(app, at=at, tell=tell)
         idle = 2 if not got.more else 0 if got.bytes else idle + 1
     app.brain.facts_of = lambda: Facts(degraded=tuple(f"{k}: {v}" for k, v in sorted(sources.degraded.items())))
 
@@ -145,11 +146,11 @@ def status(settings: Settings) -> dict[str, Any]:
     return out
 
 
-def verify_audit(settings: Settings) -> str:
+def verify_audit(settings: Settings, tell: Tell | None = None) -> str:
     """Empty where the chain is whole, else what is broken and where. Beside a running daemon an export may be under way: looked at again."""
     demand_readable(settings)
     for attempt in range(3):
-        broken = verify(settings.data_dir / "audit", _tail(settings))
+        broken = verify(settings.data_dir / "audit", _tail(settings), tell)
         if broken is None:
             return ""
         if holder(settings.data_dir) is None:

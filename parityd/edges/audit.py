@@ -25,6 +25,7 @@ FILE_MODE = 0o640
 _NAME = re.compile(r"audit-\d{4}-\d\d\.jsonl\Z", re.ASCII)
 _MONTH = re.compile(r"\d{4}-\d\d", re.ASCII)
 _LINE_BYTES = 16 << 20
+TOLD = 1000  # entries between two words of how far a check has come
 _FIELDS = frozenset(("sequence", "ts", "event", "actor", "strategy", "data", "previous", "hash"))
 
 Row = Mapping[str, Any]
@@ -220,10 +221,14 @@ def _walk(folder: Path) -> Iterator[_Line]:
             heads[here] = following
 
 
-def verify(folder: Path, store: Tail | None) -> Broken | None:
-    """None where the chain holds from its first entry to the end of the store's (`store` None: the end is not compared)."""
+def verify(folder: Path, store: Tail | None, tell: Callable[[int, int, str], None] | None = None) -> Broken | None:
+    """None where the chain holds from its first entry to the end of the store's (`store` None: the end is not compared). `tell` hears now and then how
+    many entries of how many, and the file.
+    """
     last, place = NOTHING, Broken(file=str(folder), line=0, why="")
     for line in _walk(folder):
+        if tell is not None and store is not None and last.sequence % TOLD == 0:
+            tell(last.sequence, store.sequence, line.file.name)
         place = Broken(file=str(line.file), line=line.number, why="")
         row = _sound(line.raw)
         if isinstance(row, str):

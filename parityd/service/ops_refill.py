@@ -8,7 +8,7 @@
 """
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +24,7 @@ from parityd.service.workplace import App
 from parityd.store import ACCEPTED, FileEntry
 
 TOGETHER = 64
+Tell = Callable[[int, int, str], None]
 
 
 class InPlace(Spool):
@@ -84,13 +85,16 @@ def by_prefix(entries: Iterable[FileEntry]) -> dict[tuple[str, str], FileEntry]:
     return {(e.book, e.sha256[:12]): e for e in entries if e.state == ACCEPTED}
 
 
-def refill(app: App, files: list[Due]) -> Refilled:
-    """Read and take in, one turn for what came together."""
+def refill(app: App, files: list[Due], tell: Tell) -> Refilled:
+    """Read and take in, one turn for what came together. `tell` hears how many files of how many, and the day."""
     b = app.brain
     done = Refilled()
     b.spool = b.reader.spool = InPlace(app.settings.data_dir, app.spool.limits)
     b.publisher = None
+    taken = 0
     for turn in _turns(files):
+        tell(taken, len(files), turn[0].file.day)
+        taken += len(turn)
         with ExitStack() as stack:
             reads = []
             for one in turn:

@@ -28,7 +28,7 @@ from parityd.problem import Problem
 from parityd.service.ops_archive import archived
 from parityd.service.ops_backup import COPIED, LINKED, STORE, Backup, apart, bring, opened
 from parityd.service.ops_init import folders
-from parityd.service.ops_refill import Refilled, by_prefix, due, refill
+from parityd.service.ops_refill import Refilled, Tell, by_prefix, due, refill
 from parityd.service.ops_state import Past, past_of_files, past_of_store, reading_store
 from parityd.service.ops_survival import above, lines, merged, remember
 from parityd.service.workplace import App
@@ -62,7 +62,7 @@ class _Old:
     events: list[tuple[int, str, bytes]] = field(default_factory=list)
 
 
-def restore(settings: Settings, folder: Path, built: Built, now_ns: int) -> Exchanged:
+def restore(settings: Settings, folder: Path, built: Built, now_ns: int, tell: Tell) -> Exchanged:
     """Put a backup in the place of what is there."""
     apart(settings, folder)
     made = opened(folder)
@@ -91,13 +91,14 @@ def restore(settings: Settings, folder: Path, built: Built, now_ns: int) -> Exch
             old,
             AuditDraft(ts_ns=now_ns, event="store.restored", actor="operator", data=data),
             now_ns,
+            tell,
         )
         done.copied = copied
         done.kept += kept_audit
         return done
 
 
-def rebuild(settings: Settings, built: Built, now_ns: int) -> Exchanged:
+def rebuild(settings: Settings, built: Built, now_ns: int, tell: Tell) -> Exchanged:
     """Refill a new store from the archive."""
     root, path = settings.data_dir, settings.store_path()
     if not root.is_dir():
@@ -116,7 +117,7 @@ def rebuild(settings: Settings, built: Built, now_ns: int) -> Exchanged:
         with Store.open(beside, now_ns=now_ns) as store:
             _trail(store, root)
             store.commit(Commit(reports=old.reports, events=old.events))
-        return _exchange(settings, built, merged(past, Past(), lost=lost), None, old, audit, now_ns)
+        return _exchange(settings, built, merged(past, Past(), lost=lost), None, old, audit, now_ns, tell)
 
 
 # --- what is there now ----------------------------------------------------------------------------------------------
@@ -211,7 +212,9 @@ def _audit_in_place(folder: Path, root: Path, now_ns: int) -> list[Path]:
 # --- the exchange ---------------------------------------------------------------------------------------------------
 
 
-def _exchange(settings: Settings, built: Built, past: Past, made: Backup | None, old: _Old, audit: AuditDraft, now_ns: int) -> Exchanged:
+def _exchange(
+    settings: Settings, built: Built, past: Past, made: Backup | None, old: _Old, audit: AuditDraft, now_ns: int, tell: Tell
+) -> Exchanged:
     path = settings.store_path()
     beside = path.with_name(path.name + BESIDE)
     sequence, decision = above(settings, past, made, now_ns)
@@ -227,7 +230,7 @@ def _exchange(settings: Settings, built: Built, past: Past, made: Backup | None,
     with built(aside, command=audit.event, locked=True) as app:
         done = Exchanged(records=Refilled(), sequence=sequence, must_reset=past.standing.broken_store, halts=len(past.halts.latches))
         remember(app, past)
-        done.records = refill(app, due(settings.data_dir, old.entries, known))
+        done.records = refill(app, due(settings.data_dir, old.entries, known), tell)
         lines(app)
         app.brain.commit_extras()
     done.kept = _set_aside(path, now_ns)

@@ -144,9 +144,11 @@ def tell_unfit(app: App, entries: Sequence[Unfit]) -> TurnDone:
     return done
 
 
-def drain(app: App, *, at: int | None = None, wait: bool = True, limit: int = 256) -> None:
-    """Empty the spool in turns, waiting for files that are still being written."""
-    tries = 0
+def drain(
+    app: App, *, at: int | None = None, wait: bool = True, limit: int = 256, tell: Callable[[int, int, str], None] | None = None
+) -> None:
+    """Empty the spool in turns, waiting for files that are still being written. `tell` hears how many files of how many, and the name of the next."""
+    tries = taken = 0
     if poisoned := suspects(app):
         _whole(set_aside(app, poisoned))
     while True:
@@ -159,7 +161,11 @@ def drain(app: App, *, at: int | None = None, wait: bool = True, limit: int = 25
         app.ahead.expect(w for book in ready for w in book)
         moved = False
         turns = list(group(*ready))
+        waiting = taken + sum(scan.count for scan in found)
         for k, turn in enumerate(turns):
+            if tell is not None:
+                tell(taken, waiting, turn[0].name)
+                taken += len(turn)
             following = turns[k + 1] if k + 1 < len(turns) else []
             done = take(app, turn, max(at or 0, app.now()), at=at, following=following)  # a past `at` makes no record one of the future
             _whole(done)
