@@ -16,10 +16,12 @@ from parityd.core.drafts import DECISIONS, FILLS, Draft
 from parityd.core.records import Decision, Fill, Native, Rare
 
 WORTH = 32 << 10  # bytes: less is decoded with the whole types, as fast
+SAMPLE = 24 << 10  # bytes that are looked at first: what they lack is learned when it comes
 MANY = 64  # fields
 CHANGES = 8  # of the layout within one file
 _OTHER = "Object contains unknown field"
 _KIND = "kind"
+_NESTED = (msgspec.Raw, list[str] | None)
 _WHOLE = msgspec.json.Decoder(Native, strict=False)
 _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _TAGS: dict[bytes, type[msgspec.Struct]] = {b'"decision"': Decision, b'"fill"': Fill}
@@ -27,11 +29,13 @@ Fields = dict[type[msgspec.Struct], tuple[str, ...]]
 
 
 class Layout:
-    """How blocks are decoded, and what their records have."""
+    """How blocks are decoded, and what their records have. `shallow` are the types of which no field holds another object or list."""
 
     def __init__(self, decoder: msgspec.json.Decoder[Any], decision: type[msgspec.Struct], fill: type[msgspec.Struct]) -> None:
         self.decode = decoder.decode_lines
         self.decision, self.fill = decision, fill
+        own = (k for k in (decision, fill) if k not in (Decision, Fill))
+        self.shallow = {k for k in own if not any(f.type in _NESTED for f in msgspec.structs.fields(k))}
 
     def drafts(self) -> tuple[Draft, Draft]:
         """For decisions and fills of this layout."""
@@ -87,7 +91,7 @@ class Layouts:
     def decode(self, data: bytes) -> list[Any] | None:
         """The records of a block, decoded by `now`; None where some line is not right."""
         if self.now is WHOLE and self.left > 0 and len(data) >= WORTH:
-            self._learn(data)
+            self._learn(data[: data.rfind(b"\n", 0, SAMPLE) + 1] or data)
         for _ in range(2):
             try:
                 return self.now.decode(data)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from parityd.core.accepting import accepted_decisions, accepted_fills
 from parityd.core.columns import Block
 from parityd.core.rare import rare_lines
-from parityd.core.records import BACKTEST, Line, Native, Refusal
+from parityd.core.records import BACKTEST, Line, Native, Refusal, Run
 from parityd.formats.depth import suspects
 from parityd.formats.documents import value
 from parityd.formats.judged import columned, judged
@@ -61,27 +61,29 @@ class _Gathered:
         last = octets[ends - 1]
         if (last == _RETURN).any():
             last = np.where(last == _RETURN, octets[ends - 2], last)
-        if octets[0] != _BRACE or (octets[ends[:-1] + 1] != _BRACE).any() or (last != _CLOSE).any() or suspects(octets, ends, self.nesting):
+        if octets[0] != _BRACE or (octets[ends[:-1] + 1] != _BRACE).any() or (last != _CLOSE).any():
             return None
         found = self.layouts.decode(data)
-        return found if found is not None and len(found) == len(chunk) else None
+        if found is None or len(found) != len(chunk):
+            return None
+        shallow = {*map(type, found)} <= self.layouts.now.shallow
+        return None if not shallow and suspects(octets, ends, self.nesting) else found
 
     def add(self, records: list[Any], lines: _I64) -> Iterator[Block]:
         """What was decoded by the present layout. Yields columns when there are enough."""
         if self.layout is not self.layouts.now:
             yield from self.columns()
-        kinds = list(map(type, records))
-        left = len(records)
+        kinds = [*map(type, records)]
+        left = len(kinds)
         for draft, kind in ((self.decisions, self.layout.decision), (self.fills, self.layout.fill)):
-            n = kinds.count(kind)
+            n = kinds.count(kind) if left else 0
             left -= n
-            if n == len(records):
+            if n == len(kinds):
                 draft.add(records, lines)
             elif n:
-                draft.add([r for r in records if type(r) is kind], lines[np.fromiter([k is kind for k in kinds], np.bool_, len(kinds))])
+                draft.add([r for r in records if type(r) is kind], lines[[k is kind for k in kinds]])
         if left:
-            own = (self.layout.decision, self.layout.fill)
-            others = [i for i, kind in enumerate(kinds) if kind not in own]
+            others = [i for i, k in enumerate(kinds) if k is not self.layout.decision and k is not self.layout.fill]
             rare, refused = rare_lines(lines[others].tolist(), [records[i] for i in others], self.context.bounds)
             self.rare += rare
             self.refusals += refused
@@ -127,9 +129,21 @@ def _slowly(chunk: Chunk, context: Context, runs: Runs) -> Block:
 
 
 def read_lines(part: Part, context: Context) -> Iterator[Block]:
-    """JSON lines."""
+    """JSON lines. A backtest file is read as if it announced no runs, and anew where it does."""
+    if context.book != BACKTEST:
+        yield from _blocks(part, context, Runs())
+        return
+    held = []
+    for block in _blocks(part, context, Runs()):
+        if any(type(x.record) is Run for x in block.rare):
+            yield from _blocks(part, context, announced(part, context))
+            return
+        held.append(block)
+    yield from held
+
+
+def _blocks(part: Part, context: Context, runs: Runs) -> Iterator[Block]:
     limits = context.limits
-    runs = announced(part, context) if context.book == BACKTEST else Runs()
     gathered = _Gathered(context, limits.nesting)
     for piece in chunks(part.open(), limits.line, part.first):
         if isinstance(piece, Long):

@@ -143,6 +143,14 @@ def test_what_is_refused_among_many_blocks_keeps_its_line_and_text():
     assert len(column(found, "fills", "line")) == 39_997
 
 
+@pytest.mark.parametrize("of", [fill(7), {"kind": "heartbeat", "strategy": "mom", "ts": TS}])
+def test_a_line_that_nests_too_deeply_is_found_among_many_flat_ones(of):
+    deep = json.dumps({**of, "note": 0}).replace('"note": 0', '"note": ' + "[" * 33 + "]" * 33)
+    found = blocks(lines(*(fill(i, fill_id=f"f{i}") for i in range(400))) + deep.encode() + b"\n")
+    assert refused(found) == [(401, "bad_json")]
+    assert len(column(found, "fills", "line")) == 400
+
+
 ODD = st.sampled_from(
     [fill(1), fill(2, price="nan"), fill(3, fee=True), decision(4), decision(5, action="close"), {"kind": "mark", "symbol": "X", "price": 1, "ts": 1.7e9},
      {"kind": "mark", "symbol": "X", "price": 0, "ts": 1.7e9}, fill(6, ts="2026-11-20T10:15:00Z"), {"kind": "x"}, {}, fill(7, fee="+1")],
