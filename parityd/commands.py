@@ -73,6 +73,8 @@ def report(settings: Settings, day: str) -> dict[str, Any]:
         day_start(day)
     except ValueError:
         raise Problem(f"--day: {day!r} is no day; give YYYY-MM-DD") from None
+    if day > day_text(clock.now()):
+        raise Problem(f"--day: {day} has not begun")
     try:
         with built(settings, command="report") as app:
             b = app.brain
@@ -91,10 +93,10 @@ def report(settings: Settings, day: str) -> dict[str, Any]:
 
 def printed(settings: Settings, day: str) -> dict[str, Any]:
     """Beside a running daemon, which alone may write: the report that it serves, else the one that it wrote, else one made from a copy of its store."""
-    from parityd.edges.asking import ask
+    from parityd.edges.asking import ask_ours
 
     try:
-        return ask(settings.http.host, settings.http.port, f"/api/v1/reports/{day}", 60)
+        return ask_ours(settings.data_dir, settings.http.host, settings.http.port, f"/api/v1/reports/{day}", 60)
     except (OSError, ValueError):
         path = settings.data_dir / "parity_reports" / f"parity_report_{day}.json"
         if path.exists():
@@ -120,13 +122,15 @@ def explain(settings: Settings, trade: str, strategy: str) -> list[dict[str, Any
     """Everything known of a trade, by its id or by the name that reports show."""
     from parityd.service.explaining import explain_trade
 
+    if not trade.strip():
+        raise Problem("TRADE: it is empty")
     demand_readable(settings)
     return explain_trade(settings, trade, strategy)
 
 
 def status(settings: Settings) -> dict[str, Any]:
     """What is published, and what a running daemon says of itself."""
-    from parityd.edges.asking import ask
+    from parityd.edges.asking import STATUS, ask_ours
 
     folder = settings.data_dir / "system_actions"
     out: dict[str, Any] = {"data_dir": str(settings.data_dir), "daemon": None, "action": None}
@@ -134,13 +138,11 @@ def status(settings: Settings) -> dict[str, Any]:
         out["action"] = json.loads((folder / "parity_action.json").read_bytes())
     except (OSError, ValueError):
         out["action"] = None
-    pid, unseen = holder(settings.data_dir), hidden(settings.data_dir)
-    if pid is not None or unseen:
-        out["daemon"] = {"pid": pid or None}
+    pid = holder(settings.data_dir)
+    if pid is not None or hidden(settings.data_dir):
+        out["daemon"] = {"pid": pid or None}  # it tells its own, where this user may not see it
         try:
-            told = ask(settings.http.host, settings.http.port, "/api/v1/status", 5)
-            ours = not unseen or told.get("instance") == (out["action"] or {}).get("instance")
-            out["daemon"] |= told if ours else {"http": f"port {settings.http.port} is another parityd's"}
+            out["daemon"] |= ask_ours(settings.data_dir, settings.http.host, settings.http.port, STATUS, 5)
         except (OSError, ValueError) as e:
             out["daemon"]["http"] = str(getattr(e, "reason", None) or e)
     return out
@@ -148,6 +150,8 @@ def status(settings: Settings) -> dict[str, Any]:
 
 def verify_audit(settings: Settings, tell: Tell | None = None) -> str:
     """Empty where the chain is whole, else what is broken and where. Beside a running daemon an export may be under way: looked at again."""
+    if not settings.data_dir.is_dir():
+        raise Problem(f"{settings.data_dir} is not there: name the right configuration with --config")
     demand_readable(settings)
     for attempt in range(3):
         broken = verify(settings.data_dir / "audit", _tail(settings), tell)

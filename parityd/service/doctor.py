@@ -42,8 +42,7 @@ def _holder(settings: Settings) -> int | None:
     """The daemon's process; 0 where this user may not see it and the daemon that answers is the one that publishes here."""
     pid = holder(settings.data_dir)
     if pid is None and hidden(settings.data_dir):
-        told = asked(settings, "/api/v1/status")
-        return 0 if isinstance(told, dict) and told.get("instance") == published(settings).get("instance") else None
+        return 0 if asked(settings, "/healthz") is not None else None
     return pid
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from parityd.edges.asking import ask
+from parityd.edges.asking import ask_ours
 from parityd.settings import Settings
 
 OK, WARNING, PROBLEM = "ok", "warning", "problem"
@@ -51,7 +51,7 @@ def lines(found: Findings) -> Iterator[str]:
 def asked(settings: Settings, path: str) -> Any:
     """What a daemon of ours answers, None where nobody does."""
     try:
-        return ask(settings.http.host, settings.http.port, path, 3)
+        return ask_ours(settings.data_dir, settings.http.host, settings.http.port, path, 3)
     except (OSError, ValueError):
         return None
 

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import os
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -73,7 +74,7 @@ class DeskView:
         v = b.view
         operators = b.operators
         return {
-            "version": __version__, "instance": self.app.instance, "started_at": rfc3339(self.started_ns),
+            "version": __version__, "instance": self.app.instance, "pid": os.getpid(), "started_at": rfc3339(self.started_ns),
             "uptime_seconds": max(0.0, (self.app.now() - self.started_ns) / 1e9), "advisory": not self.app.settings.auto_disable_on_drift,
             "ready": not self.reasons, "not_ready": list(self.reasons),
             "last_check": rfc3339(v.checked_ns) if v.checked_ns else None, "judged_at": rfc3339(b.now()), "last_report": b.reporter.last_day,

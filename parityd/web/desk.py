@@ -6,7 +6,7 @@
 3. A key that is absent or None was not measured and is shown as such; nothing is computed here from other keys.
 4. Times are ns since 1970 (`now`) or RFC 3339 text (in content); a series point may carry either, or epoch seconds.
 
-Content of `status()`, each key optional: `version instance started_at uptime_seconds advisory last_check last_report` (times as text), `judged_at` (judgement's own clock,
+Content of `status()`, each key optional: `version instance pid started_at uptime_seconds advisory last_check last_report` (times as text), `judged_at` (judgement's own clock,
 where it is another),
 `lag` and `backlog` (`{book: seconds}`, `{book: files}`), `watermarks` (`{book: time}`), `free_bytes`, `degraded` (list of sentences),
 `halts` (list of `{name, strategy, since}`), `commands` (list of `{strategy, command, operator, reason, expires_at, size_multiplier}`),

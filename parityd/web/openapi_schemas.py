@@ -102,7 +102,7 @@ def _service() -> dict[str, Schema]:
         }),
         "Change": shaped({"ts": TIME, "strategy": TEXT, "from": nullable(TEXT), "to": ref("Action"), "reason": TEXT}),
         "Status": shaped({
-            "schema": {"const": "parityd/status/1"}, "now": TIME, "version": TEXT, "instance": TEXT, "started_at": TIME, "uptime_seconds": NUMBER,
+            "schema": {"const": "parityd/status/1"}, "now": TIME, "version": TEXT, "instance": TEXT, "pid": WHOLE, "started_at": TIME, "uptime_seconds": NUMBER,
             "advisory": FLAG, "ready": FLAG, "not_ready": listed(TEXT), "last_check": nullable(TIME), "last_report": nullable(DAY),
             "watermarks": mapped(nullable(TIME)), "lag": mapped(NUMBER), "backlog": counts, "free_bytes": nullable(WHOLE),
             "degraded": listed(TEXT), "withheld": listed(TEXT), "sequence": WHOLE, "decision_sequence": WHOLE, "halts": listed(ref("Halt")),

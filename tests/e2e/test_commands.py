@@ -49,11 +49,20 @@ def test_what_is_shown_is_what_holds_and_secrets_are_masked(tmp_path: Path) -> N
     [
         ("check", "--at", "yesterday"), ("check", "--nonsense"), ("report", "--day", "2026-13-45"), ("explain", "no-such-trade"), ("nonsense",), ("replay", "--from", "x", "--to", "y"),
         ("compare", "/nowhere/a.json", "/nowhere/b.json"), ("requeue", "/nowhere/file"), ("restore", "/nowhere"), ("override", "launch"), ("doctor", "/nowhere/file"),
+        ("report", "--day", "2099-01-01"), ("explain", ""),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_line_and_exit_3(tmp_path: Path, args: tuple[str, ...]) -> None:
     done = Box(tmp_path).run(*args)
     assert done.returncode == 3 and 1 <= len(done.stderr.strip().splitlines()) <= 2 and "Traceback" not in done.stderr, done
+
+
+def test_a_trail_is_not_called_whole_where_there_is_no_folder(tmp_path: Path) -> None:
+    box = Box(tmp_path)
+    box.data.rename(tmp_path / "elsewhere")
+    done = box.run("audit", "verify")
+    assert (done.returncode, done.stdout) == (3, "") and f"{box.data} is not there" in done.stderr
+    assert not box.data.exists()
 
 
 def test_a_configuration_that_is_not_there_is_told(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ alias = "ACME/USD"
 DAYS = [day_of(at(day=-1)), DAY0.isoformat()]
 # What a moment, a process or a folder has of its own; sequences are compared by themselves.
 PASSING = {"issued_at", "issued_boottime_ns", "expires_at", "boot_id", "sequence", "decision_sequence", "now", "judged_at", "last_check", "started_at",
-           "uptime_seconds", "free_bytes", "generated_at", "data_dir", "not_ready", "ready"}  # fmt: skip
+           "uptime_seconds", "pid", "free_bytes", "generated_at", "data_dir", "not_ready", "ready"}  # fmt: skip
 COUNTED_ANEW = ("check_duration", "free_bytes", "_timestamp_seconds", "audit_entries", "ingest_lag", "report_duration")
 
 

@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from e2e.box import Box, Record, decision, fill, heartbeat, lines, stamp, trades
@@ -229,3 +230,18 @@ def test_a_reload_reaches_the_schedule_the_limits_and_the_log(running: Box) -> N
     running.configure(CONFIG + "[thresholds]\nreduce_to = 0.25\n")
     running.process.send_signal(signal.SIGHUP)
     running.until(lambda: running.audit()[-1]["event"] == "config.changed", "back")
+
+
+def test_what_another_parityd_answers_on_its_port_is_not_taken_for_its_own(running: Box, tmp_path: Path) -> None:
+    other = Box(tmp_path, CONFIG)
+    other.port = running.port
+    other.configure(CONFIG)
+    with other.daemon(wait=False):
+        other.until(lambda: "outer.failed" in other.log() and other.override(), "it runs without a port", 40)
+        said = other.run("status").stdout
+        assert said.startswith(f"daemon: process {other.process.pid if other.process else 0}; it does not answer on [http]: ")
+        assert "is another parityd's" in said.splitlines()[0] and "bad" not in said
+        told = other.run("doctor", "--json")
+        assert [c["state"] for c in json.loads(told.stdout)["checks"] if c["area"] == "port"] == ["warning"]
+        assert json.loads(other.run("report", "--json").stdout)["strategies"] == {}
+    assert json.loads(running.run("status", "--json").stdout)["daemon"]["instance"] == running.override()["instance"]

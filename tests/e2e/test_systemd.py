@@ -193,7 +193,7 @@ def test_an_operator_halts_and_lifts_the_halt(running):
 
 def test_an_operator_sees_that_it_runs_and_is_told_who_may_look_further(running):
     parityd = "/opt/parityd/bin/parityd"
-    assert running.run(parityd, "status", user="alice").stdout.startswith("daemon: it answers\n")
+    assert running.run(parityd, "status", user="alice").stdout.startswith(f"daemon: process {main_pid(running)}\n")
     told = running.run(parityd, "doctor", user="alice", check=False).stdout
     assert "127.0.0.1:9815 answers" in told and "no daemon runs here" not in told
     for command in (("explain", "t"), ("audit", "verify"), ("replay",)):
