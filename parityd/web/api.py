@@ -1,7 +1,7 @@
 """The HTTP face: routes, what a request may ask, and who answers it where.
 
 1. Nothing here changes anything: GET and HEAD alone; every other method is 405.
-2. What is at hand answers on the loop; whatever blocks or renders goes to threads of its own, and after 5 s the answer is a 503.
+2. What is at hand answers on the loop; whatever blocks or renders goes to threads of its own, and after 4.5 s the answer is a 503.
 3. A page is rendered once for all who ask within a second.
 4. At most 50 event streams; each ends after 10 minutes and the browser comes back by itself.
 5. What a request says is checked before the desk hears of it; a name that no strategy can have is simply not found.
@@ -30,7 +30,7 @@ from parityd.web.problems import Guarded, as_json, problem
 
 T = TypeVar("T")
 MAX_STREAMS, STREAM_SECONDS = 50, 600.0
-ANSWER_WITHIN, PAGE_KEEPS, MOST_KEPT = 5.0, 1.0, 64
+ANSWER_WITHIN, PAGE_KEEPS, MOST_KEPT = 4.5, 1.0, 64  # the server cuts the connection after 5 s: what is said must be said before
 STREAM_PATH = "/events"
 HTML = "text/html; charset=utf-8"
 EVENTS = {"content-type": "text/event-stream; charset=utf-8", "x-accel-buffering": "no"}

@@ -59,7 +59,7 @@ class Desk(Protocol):
         ...
 
     def trades(self, strategy: str | None, day: str | None, limit: int, cursor: str | None) -> tuple[list[Content], str | None]:
-        """Trades, newest first, and the cursor of the next page or None. Blocks.
+        """Trades, newest quarter hour first, and the cursor of the next page or None. Blocks.
 
         A cursor is text of `A-Za-z0-9._~=-`, at most 512 long. ValueError: it is none of ours.
         """

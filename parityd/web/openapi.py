@@ -81,7 +81,7 @@ def _data() -> Schema:
         "/api/v1/status": _get("status", "All strategies and the service itself", _answer("Status", _json("Status"))),
         "/api/v1/strategies/{name}": _get("strategy", "One strategy", _answer("Its entry", _json("Strategy")), name, s404="No such strategy"),
         "/api/v1/trades": _get(
-            "trades", "Trades, newest first", _answer("A page", _json("Trades"), following), trades,
+            "trades", "Trades, newest quarter hour first", _answer("A page", _json("Trades"), following), trades,
             s400="A parameter is wrong", s404="No page begins at this cursor",
         ),
         "/api/v1/reports": _get("reports", "The reports at hand", _answer("Newest first", _json("Reports"), newest)),

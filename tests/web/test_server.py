@@ -5,6 +5,7 @@ import contextlib
 import json
 import signal
 import socket
+import threading
 
 import pytest
 from web.fake_desk import scene, with_report
@@ -89,6 +90,22 @@ async def test_a_client_that_does_not_read_is_cut_and_harms_nobody(running):
             got += len(part)
     assert got < 20_000_000
     writer.close()
+
+
+async def test_a_question_that_takes_too_long_is_told_so_before_the_connection_is_cut():
+    desk, stop, up = scene("one"), asyncio.Event(), asyncio.get_running_loop().create_future()
+    gate = threading.Event()
+    desk.trades = lambda *_: gate.wait(20)
+    web = Web(desk, Metrics("1"))
+    task = asyncio.create_task(server.serve(web, "127.0.0.1", 0, stop, lambda _, port: up.set_result(port)))
+    try:
+        status, head, body = await ask(await asyncio.wait_for(up, 5), "/api/v1/trades")
+        assert (status, json.loads(body)["status"]) == (503, 503) and b"retry-after" in head
+    finally:
+        gate.set()
+        stop.set()
+        await asyncio.wait_for(task, 5)
+        web.close()
 
 
 async def test_what_is_no_http_gets_a_problem(running):
