@@ -40,16 +40,37 @@ def need(*tools: str) -> None:
         pytest.skip(f"needs {', '.join(missing)}")
 
 
-def strace(calls: str, inject: str = "", *, path: Path | None = None, log: str | Path = os.devnull, folders: bool = False) -> list[str]:
+def strace(
+    calls: str,
+    inject: str = "",
+    *,
+    path: Path | None = None,
+    log: str | Path = os.devnull,
+    folders: bool = False,
+    attach: int | None = None,
+) -> list[str]:
     """What stands before a command so that its `calls` (those on `path` alone, where it is given) are logged, and fail or kill as `inject` says.
 
-    `folders`: the log names what a descriptor stands for.
+    `folders`: the log names what a descriptor stands for. `attach`: the whole command, for a process that runs.
     """
     need("strace")
-    quickly = [] if inject.startswith("signal") else ["--seccomp-bpf"]  # with which strace 6.1 gives no signals
+    quickly = [] if inject.startswith("signal") or attach else ["--seccomp-bpf"]  # with which strace 6.1 gives no signals
     only = ["-P", str(path)] if path else []
     how = ["-e", f"inject={calls}:{inject}"] if inject else []
-    return ["strace", "-f", *quickly, "-qq", *(["-y"] if folders else []), "-o", str(log), *only, "-e", f"trace={calls}", *how]
+    return [
+        "strace",
+        "-f",
+        *quickly,
+        "-qq",
+        *(["-y"] if folders else []),
+        "-o",
+        str(log),
+        *only,
+        "-e",
+        f"trace={calls}",
+        *how,
+        *(["-p", str(attach)] if attach else []),
+    ]
 
 
 def need_root() -> None:

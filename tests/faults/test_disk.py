@@ -217,6 +217,63 @@ def test_case_14_the_nth_call_refused_loses_nothing(tmp_path: Path, call: str, e
     nth_call_refused(tmp_path, call, error, n)
 
 
+RUNNING_CALLS = (
+    ("fsync", "EIO"), ("/^rename", "EIO"), ("/^rename", "ENOSPC"), ("pwrite64", "EIO"), ("pwrite64", "ENOSPC"), ("write", "ENOSPC"), ("/^unlink", "EIO"),
+    ("openat", "EMFILE"), ("openat", "EACCES"), ("openat", "EIO"), ("/^mkdir", "ENOSPC"), ("syncfs", "EIO"), ("getdents64", "EIO"), ("ftruncate", "EIO"),
+    ("fstat,newfstatat,statx", "EIO"), ("read,pread64", "EIO"), ("statfs,fstatfs", "EIO"), ("clone3,clone", "EAGAIN"), ("mmap", "ENOMEM"),
+    ("futex", "EINTR"), ("epoll_wait", "EINTR"),
+)  # fmt: skip
+
+
+def _safe_or_told(box: Box) -> bool:
+    """What cannot even be opened is not obeyed; then this is told."""
+    stopped = not any(box.gate(name).read().trading_enabled for name in ("s", "t"))
+    return stopped or "operators are not heard" in box.get("/api/v1/status")[1].decode()
+
+
+def refused_while_running(root: Path, call: str, error: str, when: str) -> bool:
+    """A daemon that is ready, then calls that fail while records, a HALT and a command come; False where it ended of it.
+
+    As long as it lives, the stops are told, or nothing is permitted, or it says that it cannot hear; the next process has everything once, and the stops.
+    """
+    box, model, (decisions, fills) = Box(root), Model(), trades(40)
+    box.start()
+    tracer = None
+    try:
+        box.ready()
+        tracer = subprocess.Popen(strace(call, f"error={error}:when={when}", attach=box.proc.pid), stderr=subprocess.DEVNULL)
+        status = Path(f"/proc/{box.proc.pid}/status")
+        box.until(lambda: "TracerPid:\t0" not in status.read_text(), 10)
+        box.drop("backtest", [*model.take(decisions), over()])
+        box.drop("live", model.take(fills[:20]))
+        time.sleep(0.4)
+        (box.data / "overrides/HALT.s").touch()
+        box.drop("live", [*model.take(fills[20:]), over()])
+        box.order("c.json", {"command": "force_disable", "strategy": "t"})
+        box.until(lambda: box.proc.poll() is not None or _safe_or_told(box), 10, "told, or nothing permitted")
+        time.sleep(0.5)
+        lived = box.proc.poll() is None
+    finally:
+        box.kill()
+        if tracer is not None:
+            tracer.kill()
+            tracer.wait()
+    with box.running():
+        box.until(lambda: not box.spooled(), 20)
+        box.until(lambda: box.override()["strategies"]["s"]["action"] == "EMERGENCY_STOP", 5)
+        box.until(lambda: not box.override()["strategies"]["t"]["trading_enabled"], 5)
+        box.stop()
+    model.agrees(box)
+    assert not box.rejected()
+    assert not box.whole()
+    return lived
+
+
+@pytest.mark.parametrize(("call", "error", "when"), [("openat", "EMFILE", "4+5"), ("/^rename", "EIO", "2+")])
+def test_case_14_calls_refused_in_the_running_daemon_cost_no_stop_and_no_record(box: Box, call: str, error: str, when: str) -> None:
+    refused_while_running(box.root, call, error, when)
+
+
 def test_case_14_a_store_whose_disk_fails_ends_the_process_and_the_next_one_finds_out_what_it_holds(box: Box, model: Model) -> None:
     decisions, fills = trades(40)
     with box.running():

@@ -70,6 +70,19 @@ def refusals(room: Path, n: argparse.Namespace) -> int:
     return tries
 
 
+def running(room: Path, n: argparse.Namespace) -> int:
+    rng, ended = random.Random(n.seed), 0
+    for k in range(n.calls):
+        call, error = test_disk.RUNNING_CALLS[k % len(test_disk.RUNNING_CALLS)]
+        when = f"{int(rng.expovariate(1 / 25)) + 1}{rng.choice(['', '', '+3', '+'])}"
+        try:
+            ended += not test_disk.refused_while_running(fresh(room), call, error, when)
+        except (AssertionError, subprocess.SubprocessError) as e:
+            raise AssertionError(f"{call} {error} {when}: {e}") from e
+    sys.stdout.write(f"   {ended} of {n.calls} ended the process\n")
+    return n.calls
+
+
 def cuts(kind: str) -> Callable[[Path, argparse.Namespace], int]:
     def run(room: Path, n: argparse.Namespace) -> int:
         for _ in range(n.cuts):
@@ -145,6 +158,7 @@ ROWS: dict[str, tuple[str, Callable[[Path, argparse.Namespace], int]]] = {
     "cut-xfs": ("12 power cut, XFS", cuts("xfs")),
     "full": ("13 full disk, a stop told on it, resumed", full),
     "refusals": ("14 N-th call refused, until a clean pass", refusals),
+    "running": ("14 random calls refused in the running daemon", running),
     "files": ("23 files at once", files),
     "clocks": ("26 clock steps", clocks),
     "publications": ("30 publications with readers", publications),
@@ -164,7 +178,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("rows", nargs="*", choices=[[], *ROWS], default=[])
     for name, count in (
-        ("kills", 500), ("nth", 60), ("cuts", 10), ("full", 5), ("publications", 100_000), ("steps", 96), ("files", 200_000),
+        ("kills", 500), ("nth", 60), ("cuts", 10), ("full", 5), ("calls", 210), ("publications", 100_000), ("steps", 96), ("files", 200_000),
         ("mutations", 1_000_000), ("refused", 100_000), ("seed", int(time.time())),
     ):  # fmt: skip
         parser.add_argument(f"--{name}", type=int, default=count)
