@@ -17,7 +17,7 @@ import numpy as np
 from parityd.core.books import Books
 from parityd.core.drift import MIN_HORIZON, Detectors
 from parityd.core.drift_alarms import Raised, latch_of
-from parityd.core.drift_order import NOT_SEEN, Place, Seen, Trades, pieces, reached, taken, trades_of
+from parityd.core.drift_order import NOT_SEEN, Place, Seen, Trades, joined, pieces, reached, taken, trades_of
 from parityd.core.drift_sides import EPOCH_POINTS, TradeSide
 from parityd.core.records import NO_TS
 from parityd.core.rows import SHELF_NS, shelf_of
@@ -26,6 +26,8 @@ from parityd.core.summary import ID, TIMED, ShelfSummary
 A_DAY, KEPT_DAYS, HORIZON_DAYS = 96, 33, 30
 DAY_NS = A_DAY * SHELF_NS
 SNAPSHOTS = 4
+MANY = 4096
+"""Trades that may be read before shelves are let go of."""
 _SAME = 1e-6
 
 
@@ -74,15 +76,19 @@ class TradeStream:
         wrong = self._wrong(books, frontier)
         if wrong is not None:
             self._rewind(books, wrong, frontier)
-        fresh = []
+        fresh, read = [], 0
         for number in self._numbers(books, shelf_of(self.head[0]), shelf_of(frontier)):
             found = self._trades(books, number, frontier)
             part = found[reached(found, self.head) :]
             if len(part):
                 fresh.append(part)
-            books.evict()
+            read += len(found)
+            if read >= MANY:
+                books.evict()
+                read = 0
+        books.evict()
         if fresh:
-            self._take(books, np.concatenate(fresh))
+            self._take(books, joined(fresh))
         return bool(fresh) or wrong is not None
 
     def _numbers(self, books: Books, low: int, high: int) -> list[int]:
@@ -236,6 +242,8 @@ class TradeStream:
     def horizon(self, books: Books, day: int) -> int:
         """Matched trades of the 30 UTC days before this one."""
         total = 0
+        if not books.summaries.between((day - HORIZON_DAYS) * A_DAY, day * A_DAY - 1):
+            return total
         for k in range(day - HORIZON_DAYS, day):
             count = self._counts.get(k)
             if count is None:
