@@ -212,7 +212,7 @@ class Verdicts:
             "trading_enabled": entry.trading_enabled,
             "size_multiplier": entry.size_multiplier,
             "reason": entry.reason,
-            "since": rfc3339(state.since_ns) if state.since_ns else None,
+            "since": _since(state, entry),
             "evidence": found.assessment.evidence if found is not None else "insufficient",
             "findings": [finding(f) for f in state.findings],
             "trades": dict(found.trades)
@@ -246,6 +246,13 @@ class Verdicts:
 
 def finding(f: Finding) -> dict[str, Any]:
     return {"code": f.code, "level": f.level, "value": f.value, "threshold": f.threshold, "detail": f.detail}
+
+
+def _since(state: LadderState, entry: InForce) -> str | None:
+    """Since when the action in force stands: the ladder's, or the operator's word that stands in its place."""
+    if entry.action != state.action and entry.override is not None:
+        return str(entry.override["since"])
+    return rfc3339(state.since_ns) if state.since_ns else None
 
 
 def _worse(a: str, b: str) -> str:

@@ -23,6 +23,7 @@ from parityd.service.workplace import App
 
 Content = dict[str, Any]
 KEPT_NS = 5_000_000_000
+CHANGES, TRAIL = 50, 2000  # changes that are shown; entries of the trail that are looked through for those of before the start
 
 
 class _Headline(msgspec.Struct):
@@ -43,6 +44,7 @@ class DeskView:
         self.refused: dict[str, int] = {}
         self.ask: Callable[..., Any] | None = None  # the worker, where one runs: (job, seconds); blocks
         self.recent = Recent(app.brain, app.boottime)
+        self.past = _changes(app)
         self._made: tuple[str, int, Content] | None = None
 
     def now(self) -> int:
@@ -87,7 +89,7 @@ class DeskView:
                  "expires_at": rfc3339(c.expires_ns) if c.expires_ns is not None else None, "since": rfc3339(c.accepted_ns)}
                 for c in operators.commands
             ],
-            "last_actions": [{"ts": rfc3339(x.ts), "strategy": x.strategy, "from": x.before, "to": x.after, "reason": x.reason} for x in reversed(v.changes[-50:])],
+            "last_actions": [*reversed([_change(x.ts, x.strategy, x.before, x.after, x.reason) for x in v.changes[-CHANGES:]]), *self.past][:CHANGES],
             "refused": dict(self.refused),
         }  # fmt: skip
 
@@ -197,6 +199,19 @@ class DeskView:
                 yield {"type": "change"}
             except TimeoutError:
                 yield {"type": "heartbeat"}
+
+
+def _change(ts: int | str, strategy: str, before: str, after: str, reason: str) -> Content:
+    return {"ts": ts if isinstance(ts, str) else rfc3339(ts), "strategy": strategy, "from": before, "to": after, "reason": reason}
+
+
+def _changes(app: App) -> list[Content]:
+    """The newest changes of action of the audit trail, newest first: those before this start."""
+    last, _ = app.store.last_audit()
+    told = [row for row in app.store.audit_rows(max(0, last - TRAIL)) if row["event"] == "action.changed"][-CHANGES:]
+    return [
+        _change(row["ts"], row["strategy"] or "*", row["data"]["from"], row["data"]["to"], row["data"]["reason"]) for row in reversed(told)
+    ]
 
 
 def _caught(job: Callable[[], Any]) -> Any:

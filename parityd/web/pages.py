@@ -86,7 +86,7 @@ def status_page(seen: Seen, *, everything: bool = False) -> bytes:
         rows=[_row(n, e, mapped(mapped(override.get("strategies")).get(n)), judged) for n, e in shown],
         more=len(entries) - len(shown),
         actions=[_change(c) for c in listed(status.get("last_actions"))[:12]],
-        commands=sections.commands(listed(status.get("commands")), now),
+        commands=[*_halted(status), *sections.commands(listed(status.get("commands")), now)],
         books=_books(status, judged),
         service=_service(status, override, now),
     )
@@ -117,7 +117,7 @@ def _strip(status: Content, judged: int) -> dict[str, str]:
     backlog, lag = mapped(status.get("backlog")), mapped(status.get("lag"))
     waits = [f"{b} {whole(n)}" + (f" (oldest {span(lag[b])})" if number(n) and number(lag.get(b)) else "") for b, n in backlog.items()]
     last = next(iter(listed(status.get("last_actions"))), {})
-    changed = f"{instant(last.get('ts'))[5:16]} {text(last.get('strategy'), 64)} → {text(last.get('to'))}" if last else "none yet"
+    changed = f"{instant(last.get('ts'))[5:16]} {_whose(last)} → {text(last.get('to'))}" if last else "none yet"
     orders = len(listed(status.get("commands"))) + len(listed(status.get("halts")))
     check = "not yet" if to_ns(status.get("last_check")) is None else ago(judged, status.get("last_check"))
     return {"waiting": ", ".join(waits) or DASH, "change": changed, "commands": f"{orders} in force" if orders else "none", "check": check}
@@ -199,9 +199,25 @@ def _note(name: str, entry: Mapping[str, Any], published: Mapping[str, Any]) -> 
 
 def _change(c: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "ts": instant(c.get("ts")), "strategy": text(c.get("strategy"), 70), "was": text(c.get("from")), "now": text(c.get("to")),
+        "ts": instant(c.get("ts")), "strategy": _whose(c), "was": text(c.get("from")), "now": text(c.get("to")),
         "size": severity(c.get("to")), "reason": _own(text(c.get("reason")), str(c.get("strategy"))),
     }  # fmt: skip
+
+
+def _halted(status: Content) -> list[dict[str, Any]]:
+    """Each HALT as a command in force: it has no end and names nobody."""
+    found = [(_halt(h)["scope"].removeprefix("for "), h) for h in listed(status.get("halts"))]
+    return [
+        {
+            "command": "HALT",
+            "scope": scope,
+            "left": None,
+            "ends": DASH,
+            "who": text(h.get("name"), 80),
+            "reason": f"since {instant(h.get('since'))}",
+        }
+        for scope, h in found
+    ]
 
 
 def _halt(h: Mapping[str, Any]) -> dict[str, str]:
@@ -227,6 +243,10 @@ def _service(status: Mapping[str, Any], override: Content, now: int) -> list[tup
         ("Free space", DASH if free is None else f"{plain(free / 2**30)} GiB"),
         ("Mode", {True: "advisory", False: "in command"}.get(status.get("advisory"), DASH)),  # type: ignore[arg-type]
     ]
+
+
+def _whose(of: Mapping[str, Any]) -> str:
+    return "all strategies" if of.get("strategy") == "*" else text(of.get("strategy"), 70)
 
 
 def _when(now: int, then: Any) -> str:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from e2e.box import Box, Record, decision, fill, heartbeat, lines, stamp, trades
+from e2e.box import Box, Record, at, decision, fill, heartbeat, lines, stamp, trades
 
 CONFIG = '[publish]\ninterval = "1s"\nttl = "4s"\n'
 METRICS: dict[str, set[str]] = {
@@ -245,3 +245,27 @@ def test_what_another_parityd_answers_on_its_port_is_not_taken_for_its_own(runni
         assert [c["state"] for c in json.loads(told.stdout)["checks"] if c["area"] == "port"] == ["warning"]
         assert json.loads(other.run("report", "--json").stdout)["strategies"] == {}
     assert json.loads(running.run("status", "--json").stdout)["daemon"]["instance"] == running.override()["instance"]
+
+
+def test_since_is_of_what_is_in_force_and_a_restart_forgets_no_change(tmp_path: Path) -> None:
+    box = Box(tmp_path)
+    decided, filled = trades("s", [60.0] * 12)
+    box.drop("backtest", *decided, heartbeat("s", at(20)))
+    box.drop("live", *filled, heartbeat("s", at(20)))
+    box.check(at(21))
+    reduced = box.action()["strategies"]["s"]["since"]
+    halt = box.data / "overrides/HALT"
+    halt.touch()
+    with box.daemon():
+        entry = box.until(lambda: next((e for e in [box.action()["strategies"]["s"]] if e["action"] == "EMERGENCY_STOP"), None), "stopped")
+        assert entry["since"] == entry["override"]["since"] > reduced
+        halt.unlink()
+        lifted = box.until(lambda: next((e for e in [box.action()["strategies"]["s"]] if e["action"] == "REDUCE_SIZE"), None), "lifted")
+        assert lifted["since"] == reduced
+    with box.daemon():
+        told = box.json("/api/v1/status")["last_actions"]
+        assert [(c["from"], c["to"]) for c in told if c["strategy"] == "s"][:3] == [
+            ("EMERGENCY_STOP", "REDUCE_SIZE"), ("REDUCE_SIZE", "EMERGENCY_STOP"), ("CONTINUE", "REDUCE_SIZE"),
+        ]  # fmt: skip
+        page = box.get("/")[1].decode()
+        assert "Last change: " in page and "none yet" not in page[page.index("Last change: ") :][:200]

@@ -324,3 +324,12 @@ async def test_what_a_desk_asks_next_stands_above_the_strategies():
     strip = text[text.index("Files waiting:") : text.index('id="all"')]
     assert all(w in strip for w in ("live 0, backtest 3", "Last check 1 min ago", "2 in force", "11-20 10:15 strategy-00 → WARNING")), strip
     web.close()
+
+
+async def test_a_halt_is_counted_and_listed_among_what_operators_ordered():
+    web = Web(scene("emergency"), Metrics("1"))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(web), base_url="http://test") as c:
+        text = (await c.get("/")).text
+    listed = text[text.index('id="ops"') : text.index('id="intake"')]
+    assert "2 in force" in text and listed.count("<li>") == 2 and "HALT</strong> for" in listed and "since 2026-11-20 09:15:00" in listed
+    web.close()
