@@ -19,11 +19,11 @@ from parityd.core.instants import day_start, rfc3339
 from parityd.core.verdicts import Change
 from parityd.problem import Problem
 from parityd.service.ops_rights import demand_readable
+from parityd.service.past_settings import PLACES, path_of
 from parityd.service.replay import Days, NothingStoredError, Replay, all_days, stored
 from parityd.service.replay import Progress as Far
 from parityd.settings import SettingsError, load
 
-PLACES = ("data_dir", "store", "http", "log", "notify")
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}\Z", re.ASCII)
 
 
@@ -53,6 +53,10 @@ def replay(
             run = Replay(settings, reads, days, recorded=arrival == "recorded", operators=not changed)
             if not run.operators:
                 sys.stderr.write("parityd: operators' commands and halts are left out of this replay\n")
+            if not run.past.known:
+                sys.stderr.write(
+                    "parityd: what was configured then cannot be used by this version: all is judged by the present configuration\n"
+                )
             with _bar(run) as tell:
                 for change in run.run(tell):
                     write(line(change, as_json=as_json))
@@ -110,16 +114,11 @@ def _as_set(text: str, changed: Sequence[str]) -> str:
     return text
 
 
-def _path(key: str) -> list[str]:
+def _path(key: str) -> tuple[str, ...]:
     try:
-        at: object = tomllib.loads(f"{key} = 0")
+        return path_of(key)
     except tomllib.TOMLDecodeError:
         raise Problem(f"--set: {key!r} is no key") from None
-    path = []
-    while isinstance(at, dict) and len(at) == 1:
-        name, at = next(iter(at.items()))
-        path.append(str(name))
-    return path
 
 
 def _days(first: str, last: str, known: Days) -> Days:

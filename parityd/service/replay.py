@@ -3,12 +3,15 @@
 1. Nothing outside is changed and no lock is needed: records come over a connection that cannot write, results go into a store in memory.
 2. `ts`: records arrive at their own time, checks come at whole intervals of the virtual clock, reports at their hour; operators' commands
    and halts are left out. `recorded`: files, checks, commands, halts and reports come in the order and at the times in which they came,
-   so that actions and reports are those of then. With changed settings commands are left out there too: they answered other actions.
+   by the configuration of then, so that actions and reports are those of then. With changed settings commands are left out there too: they
+   answered other actions; and the present configuration holds throughout. What lies after all that was recorded never was: a last day that is
+   not over ends with the newest thing recorded, and its report is made there.
 3. The same store, days and settings give the same bytes: no clock, no random number, no unordered set decides anything.
 4. Between two checks what has arrived is one turn, and judged at the check.
 """
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +24,7 @@ from parityd.core.instants import DAY_NS, day_start, day_text
 from parityd.core.verdicts import Change
 from parityd.service.arrivals import AsRecorded, ByTime
 from parityd.service.brain import Sources, TurnDone
+from parityd.service.past_settings import Past, past_settings
 from parityd.service.rerun import Rerun
 from parityd.settings import Settings
 from parityd.store import connect
@@ -75,6 +79,11 @@ def all_days(reads: Reads) -> Days:
     return Days(first=day_text(min(a for a, _ in times)), last=day_text(max(b for _, b in times)))
 
 
+def newest(reads: Reads) -> int:
+    """When something was last recorded."""
+    return max([0, *(e.ingested_ns for e in reads.files()), *(e.ts_ns for e in reads.events())])
+
+
 class Replay:
     """One run. `brain` is what a daemon would hold at its end."""
 
@@ -87,7 +96,8 @@ class Replay:
         self.now = self.start
         self.records = 0
         self.reads = reads
-        self.brain = Rerun(settings, lambda: self.now)
+        self.past = past_settings(reads, settings) if self.operators else Past([(0, settings)])
+        self.brain = Rerun(self.past.steps[0][1], lambda: self.now)
         self.total = 0
 
     def run(self, tell: Callable[[Progress], None] = lambda _: None) -> Iterator[Change]:
@@ -129,8 +139,11 @@ class Replay:
         arrivals = AsRecorded(self.reads, self.start, self.end)
         self.total = arrivals.total
         reported = set()
+        steps = deque(self.past.steps[1:])
         for now, turn in arrivals.turns():
             self.now = now
+            while steps and steps[0][0] < now:
+                self.brain.reconfigure(steps.popleft()[1])
             if isinstance(turn, list):
                 yield self._turn(self.brain.files(turn, now=now))
                 continue
@@ -139,9 +152,10 @@ class Replay:
             if self.operators or turn.kind not in OPERATORS:
                 yield from self._event(turn)
         if self.days.last not in reported:
-            self.now = self.end
-            yield self.brain.check(now=self.end)
-            self.brain.reporter.of_day(self.days.last, self.end)
+            self.now = min(self.end, max(self.now, newest(self.reads)))
+            if self.now == self.end:
+                yield self.brain.check(now=self.end)
+            self.brain.reporter.of_day(self.days.last, self.now)
 
     def _event(self, event: Event) -> Iterator[TurnDone]:
         """What the daemon did then, done again."""

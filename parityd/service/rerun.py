@@ -16,6 +16,7 @@ from parityd.edges.spool import Spool
 from parityd.service.brain import Brain, TurnDone
 from parityd.service.reading import Read, Reader
 from parityd.service.reporting import Reporter
+from parityd.service.sessions import parameters_of
 from parityd.settings import Settings
 from parityd.store import Store
 from parityd.store.entries import AuditRow, Commit, ReportEntry
@@ -128,6 +129,12 @@ class Rerun(Brain):
         self.refresh_basis()
         publisher._content = Content(self.compose, self.view.strategies)  # noqa: SLF001  wired as the daemon's is
         self.v.published = {"*": f"{self.compose().default.action} 1"}
+
+    def reconfigure(self, settings: Settings) -> None:
+        """As a daemon's reload: there is no reader and no spool to tell."""
+        self.settings, self.parameters = settings, parameters_of(settings)
+        self.reload()
+        self.refresh_basis()
 
     def record(self, kind: str, now: int, facts: Facts) -> None:
         """What is replayed was recorded already."""

@@ -6,13 +6,15 @@ from contextlib import redirect_stderr
 from pathlib import Path
 
 import pytest
-from service.past_desk import START, Desk, live_through, pair
+from service.past_desk import HOUR, START, Desk, live_through, pair
 
 from parityd.app import drain
 from parityd.core.instants import rfc3339
 from parityd.problem import Problem
 from parityd.replaying import as_variables, replay
+from parityd.service.configured import tell as tell_configuration
 from parityd.service.replay import Days, NothingStoredError, Replay, all_days, stored
+from parityd.settings import load
 
 
 @pytest.fixture(scope="module")
@@ -164,3 +166,48 @@ def test_nothing_stored_is_said(tmp_path: Path) -> None:
         pass
     with pytest.raises(Problem, match="no records"):
         replay(desk.file, {}, "", "", [], "ts", lambda _: None, as_json=True)
+
+
+def some_hours(desk: Desk, first: int, count: int, slip: float) -> None:
+    """Hours of trading `slip` bps worse, a check after each; the configuration told as a daemon tells it when it starts."""
+    with desk.open() as app:
+        tell_configuration(app.brain, desk.settings)
+        for hour in range(first, first + count):
+            trades = [pair(10 * hour + i, START + hour * HOUR + (i + 1) * HOUR // 6, slip * (1 if i % 2 else 0.9)) for i in range(5)]
+            desk.clock.ns = START + (hour + 1) * HOUR - 10**9
+            desk.drop("backtest", f"{hour:04d}.jsonl", [d for d, _ in trades])
+            desk.drop("live", f"{hour:04d}.jsonl", [f for _, f in trades])
+            drain(app, at=desk.clock.ns)
+            desk.clock.ns += 10**6
+            app.brain.evaluate(reports=False)
+            desk.clock.ns = START + (hour + 1) * HOUR
+            app.brain.check()
+
+
+def test_what_is_recorded_is_judged_by_the_configuration_of_then(tmp_path: Path) -> None:
+    desk = Desk(tmp_path / "changed")
+    desk.clock.ns = START
+    some_hours(desk, 0, 8, 25.0)
+    desk.file.write_text(desk.file.read_text().replace("min_trades = 20", "min_trades = 20\nwarning_bps = 40\ncritical_bps = 60"))
+    desk.settings = load(desk.file, {})
+    some_hours(desk, 8, 6, 35.0)
+    then = desk.changes()
+    assert (then[0][3], then[0][4].split(" ")[1]) == ("WARNING", "tracking_error")
+    assert told(desk, arrival="recorded") == then
+    now = told(desk, "thresholds.warning_bps=40", "thresholds.critical_bps=60", arrival="recorded")
+    assert now == [], "with changed settings the present ones hold throughout"
+
+
+def test_a_day_that_is_not_over_ends_with_what_was_recorded(tmp_path: Path) -> None:
+    """A silent engine of tomorrow was told, and tomorrow's check."""
+    desk = Desk(tmp_path / "today")
+    desk.clock.ns = START
+    some_hours(desk, 0, 8, 3.0)
+    with desk.open() as app:
+        desk.drop("live", "beat.jsonl", [{"kind": "heartbeat", "strategy": "momentum", "ts": rfc3339(desk.clock.ns)}])
+        drain(app, at=desk.clock.ns + 10**9)
+    with stored(desk.settings) as reads:
+        run = Replay(desk.settings, reads, all_days(reads), recorded=True)
+        assert list(run.run()) == []
+        assert run.now == START + 8 * HOUR + 10**9
+        assert [r.day for r in run.brain.store.reports()] == ["2026-03-02"]
