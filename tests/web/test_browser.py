@@ -105,10 +105,11 @@ async def test_a_change_is_seen_at_once_and_focus_stays(browser):
         assert page.complaints == []
 
 
-async def test_without_a_connection_the_page_goes_grey_and_says_its_age_and_comes_back(browser):
-    served = Served(scene("one"))
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_without_a_connection_the_page_goes_grey_and_says_its_age_and_comes_back(browser, scheme):
+    served = Served(scene("emergency"))
     await served.__aenter__()
-    page = await opened(browser)
+    page = await opened(browser, "wide", scheme)
     await page.clock.install()
     await page.goto(served.url)
     assert not await page.is_visible("#old")
@@ -125,7 +126,11 @@ async def test_without_a_connection_the_page_goes_grey_and_says_its_age_and_come
         await asyncio.sleep(0.1)
     assert "EXPIRED" in (await page.text_content("#live"))
     assert "grayscale" in await page.evaluate("getComputedStyle(document.getElementById('live')).filter")
-    stop, web = asyncio.Event(), Web(scene("one"), Metrics("1"))
+    axe = pytest.importorskip("axe_playwright_python.async_playwright", reason="axe-playwright-python is not installed").Axe()
+    await page.clock.resume()
+    found = await axe.run(page)
+    assert found.violations_count == 0, found.generate_report()  # grey, and still to be read
+    stop, web = asyncio.Event(), Web(scene("emergency"), Metrics("1"))
     task = asyncio.create_task(server.serve(web, "127.0.0.1", port, stop))
     for _ in range(20):
         await page.clock.run_for(2000)
