@@ -287,3 +287,50 @@ def test_what_parityd_cut_itself_is_no_drift(tmp_path: Path) -> None:
     s = box.report(now.date().isoformat())["strategies"]["s"]
     assert s["trades"]["matched"] == 4
     assert s["attribution"]["currency"]["sizing_impact"] == 0
+
+
+def test_neither_a_rerun_backtest_nor_advisory_mode_lifts_what_is_in_force(tmp_path: Path) -> None:
+    box = Box(tmp_path, RECENT)
+    now = datetime.now(UTC)
+    decided, filled = trades("s", [60.0, -60.0] * 8, start=now - timedelta(minutes=60), step=timedelta(minutes=1))
+    box.drop("backtest", *decided)
+    box.drop("live", *filled)
+    assert box.check()["strategies"]["s"]["action"] == "REDUCE_SIZE"
+    again = [{**d, "price": f["price"]} for d, f in zip(decided, filled, strict=True)]
+    run = {
+        "kind": "run",
+        "strategy": "s",
+        "run_id": "again",
+        "created": stamp(now),
+        "from": stamp(now - timedelta(hours=2)),
+        "to": stamp(now),
+    }
+    box.drop("backtest", run, *again)
+    box.configure("auto_disable_on_drift = false\n" + RECENT)
+    entries = [box.check()["strategies"]["s"] for _ in range(3)]
+    assert [e["metrics"]["tracking_error_bps"] for e in entries] == [0.0] * 3, "the newest run has replaced the records"
+    assert [(e["action"], e["would_be_action"]) for e in entries] == [("REDUCE_SIZE", "REDUCE_SIZE")] * 3
+    box.configure(RECENT)
+    box.command("fe.json", command="force_enable", strategy="s", operator="o", reason="r", expires_at=stamp(now + timedelta(hours=1)))
+    entry = box.check()["strategies"]["s"]
+    assert (entry["action"], entry["override"]["command"]) == ("CONTINUE", "force_enable")
+    worse = trades("s", [190.0, -190.0] * 8, start=datetime.now(UTC) - timedelta(seconds=20), step=timedelta(seconds=1), first=500)
+    box.drop("backtest", *worse[0])
+    box.drop("live", *worse[1])
+    entry = box.check()["strategies"]["s"]
+    assert (entry["action"], entry["override"]) == ("EMERGENCY_STOP", None), "an emergency that was not there ends the permission"
+
+
+def test_only_a_settled_pair_stops(tmp_path: Path) -> None:
+    box = Box(tmp_path)
+    when = at(6)
+    box.drop("backtest", decision("s", None, when), decision("id", "1", when))
+    box.drop("live", fill("s", None, when, price=115, decision_ts=stamp(when)), fill("id", "1", when, price=115))
+    s = box.check(at(6, 1))["strategies"]
+    assert (s["s"]["action"], s["id"]["action"]) == ("CONTINUE", "EMERGENCY_STOP"), (
+        "an id settles at once, a time when nothing nearer can come"
+    )
+    beat = heartbeat("s", at(6, 5, 1))
+    box.drop("backtest", beat)
+    box.drop("live", beat)
+    assert box.check(at(6, 6))["strategies"]["s"]["action"] == "EMERGENCY_STOP"
