@@ -89,6 +89,18 @@ async def test_each_scene_fits_complains_of_nothing_and_is_accessible(browser, n
                 await page.close()
 
 
+@pytest.mark.parametrize("name", ["fifty", "long"])
+async def test_no_width_between_a_phone_and_a_wall_makes_a_page_overflow(browser, name):
+    desk = with_report(scene(name))
+    async with Served(desk) as served:
+        page = await opened(browser)
+        for path in ("/", f"/strategies/{next(iter(desk.strategies))}", "/reports/2026-11-19"):
+            await page.goto(served.url + path)
+            for width in (320, 480, 600, 737, 800, 900, 1000, 1088, 1089, 1200, 1600):
+                await page.set_viewport_size({"width": width, "height": 900})
+                assert await page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, (path, width)
+
+
 async def test_a_change_is_seen_at_once_and_focus_stays(browser):
     import random
 
