@@ -10,6 +10,7 @@
 """
 
 from typing import Any
+from weakref import WeakValueDictionary
 
 import msgspec
 import numpy as np
@@ -65,7 +66,7 @@ class TradeStream:
         self.days = []
         self.detectors.trades = blank_trades(self.detectors.strategy, epoch)
         self._snapshots: list[Snapshot] = []
-        self._looked: dict[int, ShelfSummary] = {}
+        self._looked = WeakValueDictionary[int, ShelfSummary]()  # as they were taken; what has left memory is looked at again
         self._counts: dict[int, int] = {}
         self._mark = 0
         self._restored = False
@@ -150,10 +151,14 @@ class TradeStream:
         self.raised[:] = [one for one in self.raised if one.side != "trades" or (one.at, one.alarm.key) <= self.head]
         shelf = shelf_of(self.head[0])
         self.seen = {k: v for k, v in self.seen.items() if k < shelf}
-        self._looked = {k: v for k, v in self._looked.items() if k < shelf}
+        self._let_go([k for k in self._looked if k >= shelf])
         self._counts.clear()
         if shelf in books.summaries:
             self._remember(books, shelf, frontier)
+
+    def _let_go(self, numbers: list[int]) -> None:
+        for number in numbers:
+            self._looked.pop(number, None)
 
     def _remember(self, books: Books, number: int, frontier: int) -> None:
         mine = taken(self._trades(books, number, frontier), self.head)
@@ -179,7 +184,7 @@ class TradeStream:
         oldest = self._oldest()
         if min(self.seen) < oldest:
             self.seen = {k: v for k, v in self.seen.items() if k >= oldest}
-            self._looked = {k: v for k, v in self._looked.items() if k >= oldest}
+            self._let_go([k for k in self._looked if k < oldest])
 
     def _take_day(self, books: Books, trades: Trades, day: int) -> None:
         """Trades of one UTC day; the latch of an alarm that they raise ends after it."""

@@ -4,9 +4,12 @@
    what is carried into its interval, whenever that is posted.
 2. Positions are integers of 1e-8 units: what was bought and sold again is exactly zero.
 3. All books are valued with the same marks; profit and loss of an interval = position held x change of mark + what was traded in it.
-4. Intervals older than `KEPT` are folded into the opening position.
+4. Intervals older than `KEPT` are folded into the opening position where retention asks for it.
 5. A posting that would take an interval or a position over `MOST` units is refused (OverflowError), before anything of it is kept for good.
+6. What is stored (`recall`) need not be in memory: the newest intervals and those that were asked for are; of the others `carried` holds the sums.
 """
+
+from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 import numpy as np
@@ -24,6 +27,10 @@ MOST = 2**62
 """In 1e-8 units: 46 billion of anything; more has no room in 64 bits."""
 KEPT = 35 * 96
 BOOK, ALLOWED, LIVE_BOOK, HELD = 0, 1, 2, 3
+A_DAY = 96
+NEWEST = 32
+"""Intervals before the newest that stay in memory."""
+EVER = 2**62
 
 
 class Entry(msgspec.Struct, array_like=True):
@@ -36,6 +43,10 @@ class Entry(msgspec.Struct, array_like=True):
     trades: list[int] = msgspec.field(default_factory=lambda: [0, 0, 0])
 
 
+Past = Callable[[int, int, int], Iterable[tuple[int, Entry]]]
+"""The stored entries of a symbol in the intervals first..last, as (interval, entry)."""
+
+
 class Ledger:
     """Entries by (symbol, interval); opening positions by symbol."""
 
@@ -45,12 +56,80 @@ class Ledger:
         self.opening: dict[int, list[int]] = {}
         self.changed: set[tuple[int, int]] = set()
         self.net: dict[int, list[int]] = {}  # position by book after all intervals, where it was asked for
+        self.carried: dict[int, list[int]] = {}  # by symbol and book: what the stored entries that are not in memory add up to
+        self.since = -EVER  # all entries from here on are in memory
+        self.floor = -EVER  # all entries before this were folded
+        self._past: Past | None = None
+        self._days: set[tuple[int, int]] = set()  # days before `since` that are in memory, by symbol
+        self._room = 0
         self._oldest: int | None = None
+
+    # --- in memory or not -----------------------------------------------------------------------------------------
+
+    def recall(self, past: Past, oldest: dict[int, int] | None = None, since: int = -EVER) -> None:
+        """What is stored is read by `past`. `oldest`: the first stored interval of each symbol; those before `since` are not in memory, and `net`
+        holds what all come to.
+        """
+        self._past = past
+        if oldest is None:
+            return
+        self.since, self._oldest = since, min(oldest.values(), default=None)
+        for sym in oldest:
+            here = [self.opening.get(sym, [0, 0, 0, 0]), *(e.q for e in self.entries.setdefault(sym, {}).values())]
+            whole = self.net.get(sym)
+            self.carried[sym] = [0, 0, 0, 0] if whole is None else [w - sum(q) for w, q in zip(whole, zip(*here, strict=True), strict=True)]
+
+    def trim(self, room: int) -> None:
+        """Let go of what is stored and old, where more than `room` entries are in memory. All of them are stored, or about to be."""
+        held = sum(map(len, self.entries.values()))
+        if self._past is None or held <= max(room, self._room):
+            return
+        since = max(self.since, max(max(table) for table in self.entries.values() if table) - NEWEST)
+        for sym, table in self.entries.items():
+            for number in [k for k in table if k < since]:
+                self._carry(sym, table.pop(number), 1)
+        self.since, self._room = since, 2 * sum(map(len, self.entries.values()))
+        self._days.clear()
+
+    def _carry(self, sym: int, e: Entry, sign: int) -> None:
+        base = self.carried.setdefault(sym, [0, 0, 0, 0])
+        for side in range(4):
+            base[side] += sign * e.q[side]
+
+    def _fetch(self, sym: int, number: int) -> None:
+        """Have a day of a symbol in memory."""
+        day = number // A_DAY
+        if self._past is None or number >= self.since or (sym, day) in self._days:
+            return
+        self._days.add((sym, day))
+        table = self.entries.setdefault(sym, {})
+        for k, e in self._past(sym, day * A_DAY, min((day + 1) * A_DAY, self.since) - 1):
+            if k not in table:
+                table[k] = e
+                self._carry(sym, e, -1)
+
+    def held(self, sym: int, number: int) -> Entry | None:
+        """One entry, or None where nothing was posted."""
+        self._fetch(sym, number)
+        return self.entries.get(sym, {}).get(number)
+
+    def _elsewhere(self, sym: int, first: int, last: int) -> Iterator[tuple[int, Entry]]:
+        """Stored entries of first..last that are not in memory; they stay where they are."""
+        if self._past is not None and first < self.since:
+            table = self.entries.get(sym, {})
+            yield from ((k, e) for k, e in self._past(sym, first, min(last, self.since - 1)) if k not in table)
+
+    def each(self, sym: int, first: int, last: int) -> Iterator[tuple[int, Entry]]:
+        """(interval, entry) of first..last, wherever they are."""
+        yield from self._elsewhere(sym, first, last)
+        yield from ((k, e) for k, e in self.entries.get(sym, {}).items() if first <= k <= last)
+
+    # --- posted ---------------------------------------------------------------------------------------------------
 
     def _add(self, sym: int, e: Entry, side: int, units: int) -> None:
         net = self.net.get(sym)
         if net is None:
-            net = self.net[sym] = [self.position(sym, one, MOST) for one in range(4)]
+            net = self.net[sym] = self.start(sym, EVER)
         e.q[side] += units
         net[side] += units
         if max(abs(e.q[side]), abs(net[side])) > MOST:
@@ -60,6 +139,8 @@ class Ledger:
         self.changed.add((sym, number))
         if self._oldest is not None and number < self._oldest:
             self._oldest = number
+        if number < self.since:
+            self._fetch(sym, number)
         return self.entries.setdefault(sym, {}).setdefault(number, Entry())
 
     def oldest(self) -> int:
@@ -137,7 +218,7 @@ class Ledger:
         what is posted before it later).
         """
         self.entry(sym, number)  # what it is worth changes, be nothing multiplied
-        for side, units in enumerate([self.position(sym, side, number) for side in range(4)]):
+        for side, units in enumerate(self.start(sym, number)):
             more = round(units * (ratio - 1))
             if not more:
                 continue
@@ -162,36 +243,35 @@ class Ledger:
                 for side in range(len(table)):
                     self._add(sym, self.entry(sym, at), side, more)
 
+    def start(self, sym: int, before: int) -> list[int]:
+        """Positions of all books at the start of an interval, in 1e-8 units."""
+        table, carried = self.entries.get(sym, {}), self.carried.get(sym)
+        out = list(self.opening.get(sym, (0, 0, 0, 0)))
+        for e in (e for k, e in table.items() if k < before):
+            out = [a + b for a, b in zip(out, e.q, strict=True)]
+        if carried is not None:
+            out = [a + b for a, b in zip(out, carried, strict=True)]
+            for _, e in self._elsewhere(sym, before, EVER):
+                out = [a - b for a, b in zip(out, e.q, strict=True)]
+        return out
+
     def position(self, sym: int, side: int, before: int) -> int:
-        """Position at the start of an interval, in 1e-8 units."""
-        start = self.opening.get(sym, [0, 0, 0, 0])[side]
-        return start + sum(e.q[side] for k, e in self.entries.get(sym, {}).items() if k < before)
+        """Position of one book at the start of an interval, in 1e-8 units."""
+        return self.start(sym, before)[side]
 
     def fold(self, newest: int) -> list[tuple[int, int]]:
         """Let the oldest intervals go into the opening positions; returns what was dropped."""
         gone = []
+        self.floor = newest - KEPT
         for sym, table in self.entries.items():
-            for number in [k for k in table if k < newest - KEPT]:
+            for number, e in list(self.each(sym, -EVER, self.floor - 1)):
                 base = self.opening.setdefault(sym, [0, 0, 0, 0])
                 for side in range(4):
-                    base[side] += table[number].q[side]
-                del table[number]
+                    base[side] += e.q[side]
+                if table.pop(number, None) is None:
+                    self._carry(sym, e, -1)
                 gone.append((sym, number))
         return gone
-
-    def series(self, sym: int, first: int, last: int) -> tuple[F64, F64, F64]:
-        """(position at the start, quantity traded, cash less fees and funding) by book and interval first..last; shapes (4, n), (4, n), (3, n)."""
-        n = last - first + 1
-        q, cash = np.zeros((4, n)), np.zeros((3, n))
-        table = self.entries.get(sym, {})
-        for k in range(first, last + 1) if n < len(table) else [k for k in table if first <= k <= last]:
-            e = table.get(k)
-            if e is not None:
-                q[:, k - first] = e.q
-                cash[:, k - first] = [c - f - x for c, f, x in zip(e.cash, e.fees, e.funding, strict=True)]
-        start = np.array([self.position(sym, side, first) for side in range(4)], float)
-        held = start[:, None] + np.concatenate([np.zeros((4, 1)), np.cumsum(q, axis=1)[:, :-1]], axis=1)
-        return held / UNIT, q / UNIT, cash
 
 
 def _sides(book: str) -> tuple[int, ...]:

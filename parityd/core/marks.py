@@ -5,8 +5,8 @@
 2. The answer depends on the records alone, not on the order in which they came. What was taken back (`taken_back` of a rank) takes one equal
    point with it.
 3. A price of before a split is, after it, that of a new unit.
-4. Beyond `KEPT` points a series is thinned to the last one of each 15 minutes, oldest part first: what is read later are the boundaries of
-   15 minutes and days.
+4. Beyond `KEPT` points (of traded prices, `KEPT_TRADED`) a series is thinned to the last one of each 15 minutes, oldest part first: what is
+   read later are the boundaries of 15 minutes and days.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,6 +24,7 @@ F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
 FILL_LEAD_NS = 900 * 1_000_000_000
 KEPT = 200_000
+KEPT_TRADED = 20_000
 MANY = 4096  # points are sorted in as they come once so many, and a good part of the series, wait
 
 
@@ -51,9 +52,10 @@ class Series:
     do, if it does not depend on order).
     """
 
-    __slots__ = ("_fresh", "_waiting", "changes", "px", "rank", "thinned", "ts")
+    __slots__ = ("_fresh", "_kept", "_waiting", "changes", "px", "rank", "thinned", "ts")
 
-    def __init__(self) -> None:
+    def __init__(self, kept: int = KEPT) -> None:
+        self._kept = kept
         self.ts: I64 = np.zeros(0, np.int64)
         self.rank: NDArray[np.int8] = np.zeros(0, np.int8)
         self.px: F64 = np.zeros(0)
@@ -102,7 +104,7 @@ class Series:
         self.ts, self.rank, self.px = self.ts[keep], self.rank[keep], self.px[keep]
 
     def _thin(self) -> None:
-        if len(self.ts) > KEPT:
+        if len(self.ts) > self._kept:
             self.thinned = True
             half = len(self.ts) // 2
             keep = np.ones(len(self.ts), np.bool_)
@@ -129,7 +131,7 @@ class Marks:
         table = self.traded if rank in TRADES else self.marks
         series = table.get(symbol)
         if series is None:
-            series = table[symbol] = Series()
+            series = table[symbol] = Series(KEPT_TRADED if table is self.traded else KEPT)
         series.add(ts, rank, px, later=later)
 
     def thinned(self) -> Iterator[tuple[int, tuple[int, ...], list[tuple[int, I64, F64]]]]:

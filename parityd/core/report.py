@@ -114,8 +114,8 @@ def _carried(m: Monitor, s: Strategy, start: int, funding: dict[int, float]) -> 
 def _funding(s: Strategy, start: int, end: int) -> dict[int, float]:
     """Paid live less paid in the backtest, by symbol."""
     out: dict[int, float] = {}
-    for sym, table in s.ledger.entries.items():
-        paid = sum(e.funding[2] - e.funding[1] for k, e in table.items() if shelf_of(start) <= k <= shelf_of(end))
+    for sym in s.ledger.entries:
+        paid = sum(e.funding[2] - e.funding[1] for _, e in s.ledger.each(sym, shelf_of(start), shelf_of(end)))
         if paid:
             out[sym] = paid
     return out

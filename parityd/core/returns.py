@@ -190,11 +190,7 @@ def window_begin(active: Mask) -> int:
 
 def _length(ledger: Ledger, first: int, last: int) -> float:
     """Days from the window's begin, or from the ledger's where that is later."""
-    tables = [table for table in ledger.entries.values() if table]
-    if any(next(iter(table)) <= first for table in tables):
-        return (last - first + 1) / A_DAY
-    oldest = min((min(table) for table in tables), default=first)
-    return (last - max(first, min(oldest, last)) + 1) / A_DAY
+    return (last - max(first, min(ledger.oldest(), last)) + 1) / A_DAY
 
 
 def _returns(p: Profit, numbers: I64, start: int, days: float, capital: float | None) -> Returns:

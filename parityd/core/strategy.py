@@ -58,6 +58,7 @@ class Memory(msgspec.Struct):
     far: dict[int, dict[int, tuple[int, int]]] = msgspec.field(default_factory=dict)  # by symbol, see `shelves`
     runs: list[RunSpan] = msgspec.field(default_factory=list)
     opening: dict[int, list[int]] = msgspec.field(default_factory=dict)
+    net: dict[int, list[int]] | None = None  # by symbol, what the ledger's opening and all its entries come to; None: not summed yet
     multi: dict[int, str] = msgspec.field(default_factory=dict)  # execution name -> trade id of trades with several decisions
     busted: list[int] = msgspec.field(default_factory=list)
     reports: list[Reported] = msgspec.field(default_factory=list)

@@ -4,19 +4,27 @@
    a shelf of it is summed anew: a look at a window costs what changed, not what the window holds.
 2. It answers as a dict of shelf number -> `ShelfSummary` does; writing through it is what keeps the order, the sums and the log true.
 3. `changed` tells a reader what was summed anew since it asked last; each reader keeps its own mark. A mark that is too old gets None: all.
-4. Nothing here knows windows, thresholds or clocks.
+4. What is stored (`recall`) is read, a day at a time, when somebody asks, and let go of again (`trim`); its numbers alone are always in memory.
+5. Nothing here knows windows, thresholds or clocks.
 """
 
+from array import array
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
 
 from parityd.core.changes import Changes
+from parityd.core.rows import NOWHEN
 from parityd.core.summary import ShelfSummary, Summary, total
 
 SPANS = (1, 4, 24, 96, 32 * 96)
 """Shelves in a stretch of each level; the shelf itself is level 0."""
 KINDS = range(4)
+A_DAY = 96
+SUMMED = 45 * A_DAY
+"""Shelves behind the newest whose sums of hours and days are kept."""
 Span = tuple[int, int]
+Load = Callable[[int, int], Iterable[tuple[int, ShelfSummary]]]
+"""The stored summaries of the shelves first..last."""
 
 
 class Stretch:
@@ -34,14 +42,62 @@ def _span(spans: list[Span]) -> Span:
     return (min(low for low, _ in known), max(high for _, high in known)) if known else (0, 0)
 
 
-class Summaries(dict[int, ShelfSummary]):
+class Summaries(MutableMapping[int, ShelfSummary]):
     """Shelf number -> its summary."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.order: list[int] = []
+        self.order = array("q")
+        self._held: dict[int, ShelfSummary] = {}
+        self._load: Load | None = None
         self._sums: list[dict[int, Stretch]] = [{} for _ in SPANS]
         self._changes = Changes()
+
+    def recall(self, load: Load, numbers: "array[int] | None" = None) -> None:
+        """What is here is stored, and read by `load`; `numbers`: those of before, sorted."""
+        self._load = load
+        if numbers is not None:
+            self.order = numbers
+
+    @property
+    def first(self) -> int | None:
+        """The first shelf with a time."""
+        at = bisect_right(self.order, NOWHEN)
+        return self.order[at] if at < len(self.order) else None
+
+    def trim(self, room: int) -> None:
+        """Where more than `room` summaries are in memory, let go of the oldest shelves' and of the sums of old stretches. All are stored."""
+        if self._load is None or len(self._held) <= room:
+            return
+        for number in sorted(self._held)[: len(self._held) - room // 2]:
+            del self._held[number]
+        for level, table in enumerate(self._sums[:-1]):
+            oldest = self.order[-1] // SPANS[level] - SUMMED // SPANS[level] if self.order else 0
+            for index in [index for index in table if index < oldest]:
+                del table[index]
+
+    def __getitem__(self, number: int) -> ShelfSummary:
+        found = self._held.get(number)
+        return found if found is not None else self._read(number)
+
+    def _read(self, number: int) -> ShelfSummary:
+        if self._load is None or number not in self:
+            raise KeyError(number)
+        first = number // A_DAY * A_DAY
+        for other, summary in self._load(first, first + A_DAY - 1):
+            self._held.setdefault(other, summary)
+        return self._held[number]
+
+    def __contains__(self, number: object) -> bool:
+        if number in self._held:
+            return True
+        at = bisect_left(self.order, number)  # type: ignore[call-overload]
+        return bool(at < len(self.order) and self.order[at] == number)
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.order.tolist())
 
     def __setitem__(self, number: int, summary: ShelfSummary) -> None:
         if number not in self:
@@ -49,11 +105,14 @@ class Summaries(dict[int, ShelfSummary]):
                 self.order.append(number)
             else:
                 insort(self.order, number)
-        super().__setitem__(number, summary)
+        self._held.pop(number, None)
+        self._held[number] = summary
         self._note(number)
 
     def __delitem__(self, number: int) -> None:
-        super().__delitem__(number)
+        if number not in self:
+            raise KeyError(number)
+        self._held.pop(number, None)
         del self.order[bisect_left(self.order, number)]
         self._note(number)
 
@@ -69,7 +128,7 @@ class Summaries(dict[int, ShelfSummary]):
 
     def between(self, first: int, last: int) -> list[int]:
         """The shelf numbers first..last that there are."""
-        return self.order[bisect_left(self.order, first) : bisect_right(self.order, last)]
+        return self.order[bisect_left(self.order, first) : bisect_right(self.order, last)].tolist()
 
     def stretch(self, level: int, index: int) -> ShelfSummary | Stretch:
         """The sums of one aligned stretch (of a shelf, its summary)."""
@@ -86,7 +145,7 @@ class Summaries(dict[int, ShelfSummary]):
         order, end = self.order, min((index + 1) * span - 1, last)
         at, stop = bisect_left(order, max(index * span, first)), bisect_right(order, end)
         if level == 1:
-            return order[at:stop]
+            return order[at:stop].tolist()
         found = []
         while at < stop:
             k = order[at] // fine

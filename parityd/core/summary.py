@@ -103,7 +103,7 @@ def total(parts: Iterable[Summary]) -> Summary:
 class ShelfSummary:
     """The four classes of one shelf, with the span of trade times of each."""
 
-    __slots__ = ("parts", "spans")
+    __slots__ = ("__weakref__", "parts", "spans")
 
     def __init__(self, rows: Rows) -> None:
         self.parts: list[Summary] = [NOTHING for _ in KINDS]

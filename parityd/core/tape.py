@@ -61,12 +61,11 @@ class Tape:
         changed, self._changed = self._changed, set()
         early = {sym for sym, base in ledger.opening.items() if self._opening.get(sym) != base}
         for sym, number in changed:
-            e = ledger.entries.get(sym, {}).get(number)
             if number < self.base:
                 early.add(sym)
             elif number >= self.base + self.length:
                 self._changed.add((sym, number))
-            elif e is not None:
+            elif (e := ledger.held(sym, number)) is not None:
                 self._write(self.places[sym], number - self.base, e)
                 self._earliest = min(self._earliest, number)
         for sym in early:
@@ -97,10 +96,10 @@ class Tape:
         for name in ("q", "cash", "moved", "before"):
             column = getattr(self, name)
             setattr(self, name, np.concatenate([column, np.zeros((1, *column.shape[1:]), column.dtype)]))
-        for k, e in ledger.entries.get(sym, {}).items():
+        for k, e in ledger.each(sym, self.base, NEVER):
             if k >= self.base + self.length:
                 self._changed.add((sym, k))
-            elif k >= self.base:
+            else:
                 self._write(place, k - self.base, e)
         self._carry(ledger, sym)
 
@@ -111,15 +110,15 @@ class Tape:
 
     def _carry(self, ledger: Ledger, sym: int) -> None:
         """The position at the base anew; what the ledger has folded into its opening is no longer in the columns."""
-        base, table, place = ledger.opening.get(sym, [0, 0, 0, 0]), ledger.entries.get(sym, {}), self.places[sym]
-        folded = max(0, min(min(table, default=self.base), self.base + self.length) - self.base)
+        place = self.places[sym]
+        folded = max(0, min(ledger.floor, self.base + self.length) - self.base)
         for column in (self.q, self.cash, self.moved):
             column[place, :, :folded] = 0
-        before = np.sum([base, *(e.q for k, e in table.items() if k < self.base)], axis=0)
+        before = np.array(ledger.start(sym, self.base), np.int64)
         if folded or (before != self.before[place]).any():
             self._earliest = self.base
         self.before[place] = before
-        self._opening[sym] = list(base)
+        self._opening[sym] = list(ledger.opening.get(sym, (0, 0, 0, 0)))
 
 
 def _moved(e: Entry, side: int) -> bool:

@@ -9,6 +9,7 @@
 
 import math
 from bisect import bisect_right
+from collections.abc import Sequence
 
 import msgspec
 import numpy as np
@@ -75,7 +76,7 @@ class Window(msgspec.Struct, frozen=True):
     pending: int
 
 
-def numbers_of(books: Books) -> list[int]:
+def numbers_of(books: Books) -> Sequence[int]:
     """The shelves that hold rows, in order; not to be changed."""
     return books.summaries.order
 
@@ -149,7 +150,7 @@ def moments(books: Books, start: int, end: int, until: Settling) -> tuple[float,
     return n, d, d2
 
 
-def newest_settled(books: Books, until: Settling, numbers: list[int]) -> int:
+def newest_settled(books: Books, until: Settling, numbers: Sequence[int]) -> int:
     """Trade time of the newest settled execution, or NO_TS."""
     best = NO_TS
     for number in reversed(numbers):
@@ -189,7 +190,7 @@ def evidence_window(s: Strategy, until: Settling, min_trades: int) -> Window | N
     return Window(start, end, sums, pending + waiting)
 
 
-def _reach_back(books: Books, until: Settling, numbers: list[int], floor: int, start: int, missing: int) -> int:
+def _reach_back(books: Books, until: Settling, numbers: Sequence[int], floor: int, start: int, missing: int) -> int:
     """The trade time of the `missing`-th settled trade before `start`, or the floor."""
     for number in reversed(numbers[: bisect_right(numbers, shelf_of(start))]):
         if (number + 1) * SHELF_NS <= floor:

@@ -22,7 +22,6 @@ from parityd import __version__
 from parityd.core.assessing import Facts
 from parityd.core.instants import DAY_NS, day_text
 from parityd.core.records import BOOKS, LIVE
-from parityd.core.rows import NOWHEN
 from parityd.edges.files import FolderId, free_bytes, unwritable
 from parityd.edges.heap import set_apart
 from parityd.edges.publish import STEP_NS
@@ -359,7 +358,8 @@ class Daemon:
         t = self.settings.schedule.daily_report_time
         at = (t.hour * 3600 + t.minute * 60 + t.second) * 1_000_000_000
         last = (now - at) // DAY_NS - 1
-        oldest = min((n for s in self.brain.v.m.strategies.values() for n in s.books.summaries if n > NOWHEN), default=None)
+        firsts = [s.books.summaries.first for s in self.brain.v.m.strategies.values()]
+        oldest = min((n for n in firsts if n is not None), default=None)
         if oldest is None:
             return []
         known = {r.day for r in self.app.store.reports()}

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 
 import msgspec
 import numpy as np
@@ -10,14 +11,14 @@ from numpy.typing import NDArray
 from parityd.core.books import Cell
 from parityd.core.columns import DecisionColumns
 from parityd.core.drift_feed import DriftFeed
-from parityd.core.ledger import Entry
+from parityd.core.ledger import EVER, NEWEST, Entry
+from parityd.core.ledger import Past as LedgerPast
 from parityd.core.monitor import Monitor
 from parityd.core.parameters import Parameters
 from parityd.core.rebuild import Piece, Rebuilder
 from parityd.core.rows import SHELF_NS, Shelf
 from parityd.core.shelves import Slack
-from parityd.core.strategy import Memory
-from parityd.core.summary import ShelfSummary
+from parityd.core.strategy import Memory, Strategy
 from parityd.core.terms import Names
 from parityd.core.verdicts import Standing, Verdicts
 from parityd.store import Store
@@ -27,6 +28,8 @@ I64 = NDArray[np.int64]
 F64 = NDArray[np.float64]
 _pack = msgspec.msgpack.Encoder().encode
 RESIDENT_DAYS = 40
+MOST, LEAST = 3_000, 100  # summaries in memory: of all strategies, of each
+MOST_ENTRIES, LEAST_ENTRIES = 8_000, 100  # and entries of ledgers
 
 
 _Splits = tuple[dict[int, list[tuple[int, float]]], dict[int, tuple[int, int]]]
@@ -52,18 +55,18 @@ def fold(store: Store, parameters: Parameters) -> Verdicts:
     if split:
         m.splits.table, m.splits.renamed = msgspec.msgpack.decode(split, type=_Splits)
     for sym, rank, ts, px in store.marks():
-        m.marks.add(sym, rank, ts, px, later=True)
+        m.marks.add(sym, rank, ts, px)
     for key, blob in store.states("strategy/").items():
         s = m.strategy(key.removeprefix("strategy/"))
         s.memory = msgspec.msgpack.decode(blob, type=Memory)
         s.books.runs = s.memory.runs
         s.books.cells = {k: Cell(*x[:4], Slack(x[4], s.memory.far.get(k, {}))) for k, x in s.memory.cells.items()}
         s.ledger.opening = s.memory.opening
-        for sym, number, entry in store.ledgers(s.name):
-            s.ledger.entries.setdefault(sym, {})[number] = msgspec.msgpack.decode(entry, type=Entry)
-    for strategy, number, summary in store.summaries():
-        books = m.strategy(strategy).books
-        books.summaries[number] = ShelfSummary(store.load_shelf(strategy, number).rows) if summary is None else summary
+        _open_ledger(store, s)
+    for name in store.strategies():
+        numbers = store.summary_numbers(name)
+        if len(numbers):
+            m.strategy(name).books.summaries.recall(partial(store.summaries_between, name), numbers)
     v_drift = {key.removeprefix("drift/"): blob for key, blob in store.states("drift/").items()}
     standing_blob = store.state("standing")
     standing = msgspec.msgpack.decode(standing_blob, type=Standing) if standing_blob else Standing()
@@ -74,6 +77,35 @@ def fold(store: Store, parameters: Parameters) -> Verdicts:
             with suppress(ValueError):
                 v.gauges_of(name).feed = DriftFeed.restore(blob)
     return v
+
+
+_entry = msgspec.msgpack.Decoder(Entry).decode
+
+
+def _stored_entries(store: Store, name: str) -> LedgerPast:
+    def between(sym: int, first: int, last: int) -> Iterator[tuple[int, Entry]]:
+        return ((number, _entry(data)) for number, data in store.ledger_between(name, sym, max(first, -EVER), min(last, EVER)))
+
+    return between
+
+
+def _open_ledger(store: Store, s: Strategy) -> None:
+    """The newest entries in memory, and what all come to: as it was stored, or summed once where an older version did not."""
+    spans, past = store.ledger_spans(s.name), _stored_entries(store, s.name)
+    since = max((last for _, last in spans.values()), default=0) - NEWEST
+    ledger, whole = s.ledger, s.memory.net
+    for sym, (first, last) in spans.items():
+        table = ledger.entries.setdefault(sym, {})
+        total = list(ledger.opening.get(sym, (0, 0, 0, 0)))
+        for number, e in past(sym, first if whole is None else since, last):
+            total = [a + b for a, b in zip(total, e.q, strict=True)]
+            if number >= since:
+                table[number] = e
+        if whole is None:
+            ledger.net[sym] = total
+    if whole is not None:
+        ledger.net = whole
+    ledger.recall(past, {sym: first for sym, (first, _) in spans.items()}, since)
 
 
 def _recall(store: Store, m: Monitor) -> None:
@@ -88,7 +120,10 @@ def _recall(store: Store, m: Monitor) -> None:
 
 
 def put_away(store: Store, m: Monitor) -> None:
-    """Right after a commit: where there are many, names of records and trades leave memory."""
+    """Right after a commit: where there are many, names of records and trades leave memory; so may the sums of shelves."""
+    for s in m.strategies.values():
+        s.books.summaries.recall(partial(store.summaries_between, s.name))
+        s.ledger.recall(_stored_entries(store, s.name))
     if store.index.wants(len(m.known), len(m.places)) and store.index.keep(store):
         _recall(store, m)
 
@@ -107,6 +142,7 @@ def gather(v: Verdicts, saved_names: int) -> Commit:
             if number in s.books.summaries:
                 c.summaries.append((s.name, number, s.books.summaries[number]))
         s.books.unsaved.clear()
+        s.books.summaries.trim(max(LEAST, MOST // max(1, len(v.m.strategies))))
         if s.name in v.gauges:
             v.gauges[s.name].columns.tape.note(s.ledger.changed)
         for sym, number in s.ledger.changed:
@@ -114,9 +150,10 @@ def gather(v: Verdicts, saved_names: int) -> Commit:
             if entry is not None:
                 c.ledgers.append((s.name, sym, number, _pack(entry)))
         s.ledger.changed.clear()
+        s.ledger.trim(max(LEAST_ENTRIES, MOST_ENTRIES // max(1, len(v.m.strategies))))
         s.memory.cells = {k: (x.ids_shared, x.idless, x.backtest, x.live, x.slack.near) for k, x in s.books.cells.items()}
         s.memory.far = {k: x.slack.far for k, x in s.books.cells.items() if x.slack.far}
-        s.memory.opening = s.ledger.opening
+        s.memory.opening, s.memory.net = s.ledger.opening, s.ledger.net
         blob = _pack(s.memory)
         if v.saved.get(s.name) != blob:
             c.states[f"strategy/{s.name}"] = v.saved[s.name] = blob

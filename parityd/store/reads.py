@@ -9,6 +9,7 @@
 import json
 import sqlite3
 import threading
+from array import array
 from collections import OrderedDict
 from collections.abc import Iterator
 from functools import cached_property
@@ -277,12 +278,41 @@ class Reads:
             for number, data in self._all("SELECT number, data FROM summary WHERE strategy = ? ORDER BY number", self._strategy(name)):
                 yield name, number, blobs.get_summary(data)
 
+    def summary_numbers(self, strategy: str) -> "array[int]":
+        """The numbers of a strategy's summed shelves, sorted."""
+        rows = self._all("SELECT number FROM summary WHERE strategy = ? ORDER BY number", self._strategy(strategy))
+        return array("q", (number for (number,) in rows))
+
+    def summaries_between(self, strategy: str, first: int, last: int) -> Iterator[tuple[int, ShelfSummary]]:
+        """(shelf number, summary) of the shelves first..last; what was written with other fields is summed anew from its rows."""
+        sql = "SELECT number, data FROM summary WHERE strategy = ? AND number BETWEEN ? AND ? ORDER BY number"
+        for number, data in self._all(sql, self._strategy(strategy), first, last):
+            found = blobs.get_summary(data)
+            yield number, ShelfSummary(self.load_shelf(strategy, number).rows) if found is None else found
+
     def ledgers(self, strategy: str) -> Iterator[tuple[int, int, bytes]]:
         """(symbol code, number, value) of one strategy."""
         for symbol, number, data in self._all(
             "SELECT symbol, number, data FROM ledger WHERE strategy = ? ORDER BY symbol, number", self._strategy(strategy)
         ):
             yield symbol, number, bytes(unseal(data))
+
+    def ledger_spans(self, strategy: str) -> dict[int, tuple[int, int]]:
+        """The first and the last interval of each symbol, looked up and not searched for."""
+        sql = """WITH RECURSIVE one (symbol) AS (
+            SELECT min(symbol) FROM ledger WHERE strategy = ?1
+            UNION ALL SELECT (SELECT min(symbol) FROM ledger WHERE strategy = ?1 AND symbol > one.symbol) FROM one WHERE one.symbol IS NOT NULL)
+            SELECT symbol, (SELECT min(number) FROM ledger l WHERE l.strategy = ?1 AND l.symbol = one.symbol),
+            (SELECT max(number) FROM ledger l WHERE l.strategy = ?1 AND l.symbol = one.symbol) FROM one WHERE symbol IS NOT NULL"""
+        return {symbol: (first, last) for symbol, first, last in self._all(sql, self._strategy(strategy))}
+
+    def ledger_between(self, strategy: str, symbol: int, first: int, last: int) -> Iterator[tuple[int, memoryview]]:
+        """(interval, value) of a symbol's entries in first..last, in order."""
+        sql = "SELECT number, data FROM ledger WHERE strategy = ? AND symbol = ? AND number BETWEEN ? AND ? ORDER BY number LIMIT 1000"
+        code = self._strategy(strategy)
+        while rows := self._all(sql, code, symbol, first, last):
+            yield from ((number, unseal(data)) for number, data in rows)
+            first = rows[-1][0] + 1
 
     def marks(self) -> Iterator[tuple[int, int, I64, F64]]:
         """(symbol code, rank, times, prices), in the order in which they were stored."""

@@ -3,6 +3,7 @@
 import random
 
 import numpy as np
+import pytest
 
 from parityd.core.books import Books
 from parityd.core.busiest import Busiest
@@ -40,8 +41,11 @@ def flat(books, start, end, until):
     return summarise(rows[now]), int((~now).sum())
 
 
-def test_sums_of_any_window_are_those_of_its_rows():
+@pytest.mark.parametrize("stored", [False, True])
+def test_sums_of_any_window_are_those_of_its_rows(stored):
+    """`stored`: summaries leave memory and are read again when asked for."""
     rng = random.Random(5)
+    disk: dict[int, ShelfSummary] = {}
     books = Books("s", Parameters(), Places(), lambda _s, _n: None)
     days = 40 * 96
     for turn in range(150):
@@ -55,8 +59,14 @@ def test_sums_of_any_window_are_those_of_its_rows():
             gone = rng.choice(books.summaries.order)
             del books.summaries[gone], books.shelves[gone]
             books.dirty.discard(gone)
+            disk.pop(gone, None)
         books.refresh()
-        assert books.summaries.order == sorted(books.summaries)
+        assert list(books.summaries.order) == sorted(books.summaries) and len(books.summaries) == len(books.shelves)
+        if stored:
+            disk.update({k: books.summaries[k] for k in books.unsaved if k in books.shelves})
+            books.unsaved.clear()
+            books.summaries.recall(lambda first, last: [(k, x) for k, x in disk.items() if first <= k <= last])
+            books.summaries.trim(30)
         start, end = sorted(START * SHELF_NS + rng.randrange(days * SHELF_NS) for _ in range(2))
         if rng.random() < 0.4:
             start, end = start // SHELF_NS * SHELF_NS, end // SHELF_NS * SHELF_NS - 1
