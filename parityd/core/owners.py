@@ -16,16 +16,19 @@ I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
 STRATEGY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._:@-]{0,63}\Z", re.ASCII)
 MAX_NAME = 256
-_codes: dict[tuple[str, str], int] = {}
+_codes: dict[str, dict[str, int]] = {}  # strategy -> symbol -> code
 _names: list[tuple[str, str]] = []
+_symbols: dict[str, None] = {}
 
 
 def code(strategy: str, symbol: str) -> int:
     """The code of an owner."""
-    found = _codes.get((strategy, symbol))
+    own = _codes.setdefault(strategy, {})
+    found = own.get(symbol)
     if found is None:
         _names.append((strategy, symbol))
-        found = _codes[strategy, symbol] = len(_names) - 1
+        _symbols[symbol] = None
+        found = own[symbol] = len(_names) - 1
     return found
 
 
@@ -38,10 +41,15 @@ def fault(strategy: str, symbol: str) -> str:
     return f"symbol is over {MAX_NAME} characters" if len(symbol) > MAX_NAME else ""
 
 
+def few(most: int) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
+    """(the strategies, the symbols) that were seen so far; None where there are none, or more than `most` of either."""
+    return (tuple(_codes), tuple(_symbols)) if 0 < len(_codes) <= most and len(_symbols) <= most else None
+
+
 def known(strategy: Sequence[str], symbol: Sequence[str]) -> I32 | None:
     """The code of each record's owner, None where one was never seen. Shape (n,)."""
     try:
-        return np.array([_codes[x] for x in zip(strategy, symbol, strict=True)], np.int32)
+        return np.fromiter([_codes[a][b] for a, b in zip(strategy, symbol, strict=True)], np.int32, len(strategy))
     except KeyError:
         return None
 
@@ -49,11 +57,7 @@ def known(strategy: Sequence[str], symbol: Sequence[str]) -> I32 | None:
 def codes(strategy: Sequence[str], symbol: Sequence[str]) -> I32:
     """The code of each record's owner. Shape (n,)."""
     found = known(strategy, symbol)
-    if found is None:
-        for one in dict.fromkeys(zip(strategy, symbol, strict=True)):
-            code(*one)
-        found = np.array([_codes[x] for x in zip(strategy, symbol, strict=True)], np.int32)
-    return found
+    return np.array([code(*x) for x in zip(strategy, symbol, strict=True)], np.int32) if found is None else found
 
 
 def name(k: int) -> tuple[str, str]:

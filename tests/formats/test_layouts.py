@@ -117,6 +117,38 @@ def test_a_block_with_a_line_that_is_not_right_is_none_and_the_next_is_learned_a
     assert "venue" in layouts.now.fill.__struct_fields__
 
 
+def of_names(strategies, symbols, n=400):
+    rows = (fill(i, strategy=strategies[i % len(strategies)], symbol=symbols[i % len(symbols)]) for i in range(n))
+    return b"".join(json.dumps(r).encode() + b"\n" for r in rows)
+
+
+def taken(layouts, data):
+    """Decode a block, and let its names be known, as whoever makes columns of it does."""
+    records = layouts.decode(data)
+    draft = layouts.now.drafts()[1]
+    draft.add(records, np.arange(len(records)))
+    return [(r.strategy, r.symbol) for r in records]
+
+
+def test_a_strange_name_is_taken_and_then_known(monkeypatch):
+    monkeypatch.setattr("parityd.formats.layouts.FEW", 10**6)  # other tests have named many
+    layouts = Layouts()
+    for strategies in (["lay-1", "lay-2"], ["lay-1", "lay-3"], ["lay-3"], ["lay-2", "lay-4", "é"]):
+        data = of_names(strategies, ["LAY/USD", "LAY/EUR", "x" * 300])
+        assert taken(layouts, data) == [(r.strategy, r.symbol) for r in WHOLE.decode(data)]
+    assert layouts.strange == 4  # "é" and the long symbol are no good names, and stay strange
+    assert taken(layouts, of_names(["lay-4"], ["LAY/EUR"])) == [("lay-4", "LAY/EUR")] * 400
+    assert layouts.now.named
+
+
+def test_a_file_of_many_strange_names_is_read_without_them():
+    layouts = Layouts()
+    for k in range(CHANGES + 2):
+        data = of_names([f"many-{k}-{i}" for i in range(20)], [f"MANY{k}/USD"])
+        assert taken(layouts, data) == [(r.strategy, r.symbol) for r in WHOLE.decode(data)]
+    assert not layouts.now.named
+
+
 def test_kinds_that_are_rare_come_as_they_are():
     layouts = Layouts()
     data = of_fields("trade_id") + b'{"kind":"heartbeat","strategy":"mom","ts":"2026-11-20T10:15:00Z","else":1}\n'
