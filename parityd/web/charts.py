@@ -269,21 +269,27 @@ def columns(title: str, rows: Sequence[tuple[float, float | None]], unit: str, x
     return _svg(title, "; ".join(f"{x}: {signed(v, 2)}" for x, v in known) + f" {unit}", body)
 
 
-def bars(title: str, rows: Sequence[tuple[str, float | None]], unit: str = "bps") -> Markup:
-    """Horizontal bars by name, positive = cost."""
-    known = [(str(n), v) for n, v in rows if v is not None]
+def short(v: float) -> str:
+    """A sum with its sign, in at most seven characters: `+32.5k`."""
+    size = next((s for s in (1e9, 1e6, 1e3) if abs(v) >= s), 1.0)
+    return signed(v / size, 1) + {1e9: "G", 1e6: "M", 1e3: "k", 1.0: ""}[size]
+
+
+def bars(title: str, rows: Sequence[tuple[str, float | None, str]], unit: str = "bps") -> Markup:
+    """Horizontal bars by name, positive = cost; what else is known of each is written behind its value."""
+    known = [(str(n), v, more) for n, v, more in rows if v is not None]
     if not known:
         return nothing()
-    low, high = min(0.0, *(v for _, v in known)), max(0.0, *(v for _, v in known))
-    scale, height = 250 / ((high - low) or 1.0), 20.0 * len(known) + 8
+    low, high = min(0.0, *(v for _, v, _ in known)), max(0.0, *(v for _, v, _ in known))
+    scale, height = 205 / ((high - low) or 1.0), 20.0 * len(known) + 8
     zero = 128 - low * scale
     body = f'<path class="axis" d="M{zero:.1f} 2V{height - 2:.0f}"/>'
-    for i, (name, v) in enumerate(known):
+    for i, (name, v, more) in enumerate(known):
         y = 4 + i * 20
         body += f'<text x="120" y="{y + 13:.0f}" text-anchor="end">{escape(name[:18])}</text>'
         body += f'<rect class="{"cost" if v > 0 else "gain"}" x="{min(zero, zero + v * scale):.1f}" y="{y + 2}" width="{max(abs(v * scale), 0.6):.1f}" height="14"/>'
-        body += f'<text x="{W - 4:.0f}" y="{y + 13:.0f}" text-anchor="end">{signed(v, 2)}</text>'
-    return _svg(title, "; ".join(f"{n} {signed(v, 2)} {unit}" for n, v in known), body, height)
+        body += f'<text x="{W - 4:.0f}" y="{y + 13:.0f}" text-anchor="end">{signed(v, 2)}{escape(more and f" · {more}")}</text>'
+    return _svg(title, "; ".join(f"{n} {signed(v, 2)} {unit}{more and f', {more}'}" for n, v, more in known), body, height)
 
 
 def meter(value: Any, limits: Sequence[float], unit: str = "bps") -> Markup:

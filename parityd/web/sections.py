@@ -144,10 +144,16 @@ def series_charts(series: Any, entry: Mapping[str, Any]) -> list[Chart]:
     hours = [(number(r.get("hour")) or 0.0, number(r.get("total_bps"))) for r in listed(s.get("costs_by_hour"))]
     if hours:
         drawn.append(("Cost by hour (UTC), bps", charts.columns("Cost by hour", hours, "bps", "hour (UTC)", 24)))
-    symbols = [(str(r.get("symbol", DASH)), number(r.get("total_bps"))) for r in listed(s.get("costs_by_symbol"))][:24]
+    symbols = [(str(r.get("symbol", DASH)), number(r.get("total_bps")), _money(r)) for r in listed(s.get("costs_by_symbol"))][:24]
     if symbols:
-        drawn.append(("Cost by symbol, bps", charts.bars("Cost by symbol", symbols)))
+        drawn.append(("Cost by symbol, bps and money", charts.bars("Cost by symbol", symbols)))
     return drawn
+
+
+def _money(r: Mapping[str, Any]) -> str:
+    """What a symbol cost, with its currency."""
+    cost = number(r.get("total_pnl_diff"))
+    return "" if cost is None else f"{charts.short(cost)} {text(r['currency'], 5) if r.get('currency') else ''}".rstrip()
 
 
 def waterfall(entry: Mapping[str, Any]) -> tuple[str, Markup]:

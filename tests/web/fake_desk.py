@@ -39,7 +39,7 @@ def series(rng, error, start=T0, hours=72):
         "drift": drift,
         "correlation": [{"ts": ts, "correlation": 0.93 + rng.gauss(0, 0.02), "hit_rate": 0.88 + rng.gauss(0, 0.02)} for ts in stamps],
         "costs_by_hour": [{"hour": h, "total_bps": rng.gauss(error / 10, 5)} for h in range(0, 24, 2)],
-        "costs_by_symbol": [{"symbol": s, "total_bps": rng.gauss(error / 10, 5)} for s in ("ACME/USD", "BTC/USD", "ETH/USD")],
+        "costs_by_symbol": [{"symbol": s, "total_bps": rng.gauss(error / 10, 5), "total_pnl_diff": 32_487.5 * k, "currency": "USD"} for k, s in enumerate(("ACME/USD", "BTC/USD", "ETH/USD"), -1)],
         "best_trades": trades(rng, 3),
         "missed": [{"ts": T0 - HOUR, "trade_id": "m-1", "symbol": "BTC/USD", "side": "buy", "state": "missed", "backtest_quantity": 1.0,
                     "backtest_price": 50000.0, "total_pnl_diff": 12.5, "currency": "USD", "components": {"model_impact": 12.5}}],

@@ -200,3 +200,12 @@ def test_of_several_strategies_the_costliest_trades_of_all_say_whose_they_are():
     report = report_of({n: entry("CONTINUE", rng) for n in ("alpha", "beta")}, rng)
     page = page_of(report)
     assert "Worst trades of all strategies" in page and "s: matched by id" in page
+
+
+@pytest.mark.parametrize(("v", "shown"), [(0.0, "0.0"), (999.4, "+999.4"), (-32_487.5, "−32.5k"), (1_250_000, "+1.2M"), (-4.2e9, "−4.2G")])
+def test_a_sum_is_short_beside_a_bar(v, shown):
+    assert charts.short(v) == shown
+
+
+def test_the_cost_of_a_symbol_is_said_in_money_as_well(report):
+    assert "· −32.5k USD<" in page_of(report)
