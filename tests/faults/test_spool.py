@@ -4,9 +4,11 @@ import json
 import os
 import shutil
 import stat
+import threading
 import time
 from datetime import timedelta
 from pathlib import Path
+from typing import Self
 
 import pytest
 from faults.box import Box, need_root, strace
@@ -134,19 +136,41 @@ def test_case_22_in_the_daemon_what_is_never_read_is_one_line_of_the_audit(box: 
     assert box.cli("audit", "verify").returncode == 0
 
 
-def many_files(box: Box, model: Model, n: int) -> tuple[float, float, int]:
-    """n one-record files at once: (longest gap between renewals in s, seconds to drain, peak of resident memory in bytes).
+class Renewals:
+    """Looks at the publication all the time, in a thread: the longest time without a new one, until a live file may have waited for 15 min."""
 
-    Once a live file has waited for 15 min no renewal is earned, so gaps are looked for until then.
-    """
+    def __init__(self, box: Box) -> None:
+        self.box, self.gap, self.ended = box, 0.0, threading.Event()
+        self.thread = threading.Thread(target=self._look)
+
+    def __enter__(self) -> Self:
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.ended.set()
+        self.thread.join()
+
+    def _look(self) -> None:
+        sequence, began = self.box.override()["sequence"], time.monotonic()
+        last = began
+        while not self.ended.wait(0.05) and time.monotonic() - began < 890:
+            now, moment = self.box.override()["sequence"], time.monotonic()
+            self.gap = max(self.gap, moment - last)
+            if now != sequence:
+                sequence, last = now, moment
+
+
+def many_files(box: Box, model: Model, n: int) -> tuple[float, float, int]:
+    """n one-record files at once: (longest gap between renewals in s, seconds to drain, peak of resident memory in bytes)."""
     decisions, fills = trades(n // 2)
     for book, records in (("backtest", model.take(decisions)), ("live", model.take(fills))):
         folder = box.data / "spool" / book
         for k, r in enumerate(records):
             (folder / f".{k:07d}.jsonl").write_bytes(line(r))
-    gap, sequence, peak = 0.0, -1, 0
-    with box.running():
-        started = last = time.monotonic()
+    peak = 0
+    with box.running(), Renewals(box) as renewals:
+        started = time.monotonic()
         for k in range(n // 2):
             for book in ("backtest", "live"):
                 folder = box.data / "spool" / book
@@ -156,15 +180,10 @@ def many_files(box: Box, model: Model, n: int) -> tuple[float, float, int]:
         while box.spooled_any():
             assert box.proc.poll() is None, box.log()[-1000:]
             peak = max(peak, resident(box.proc.pid))
-            now, moment = box.override()["sequence"], time.monotonic()
-            if moment - started < 890:
-                gap = max(gap, moment - last)
-            if now != sequence:
-                sequence, last = now, moment
             time.sleep(0.05)
         drained = time.monotonic() - started
         box.ready(60)
-    return gap, drained, peak
+    return renewals.gap, drained, peak
 
 
 def resident(pid: int) -> int:
