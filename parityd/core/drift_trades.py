@@ -7,6 +7,7 @@
 4. The horizon of an epoch is the count of matched trades of the 30 UTC days before the day it begins on, and of that day until then, at least 1,000.
    An epoch that takes twice its horizon within 30 days has the budget of a slower strategy: it is outgrown, and the next trade begins a new one.
    Without that a strategy's first busy day would spend the false alarms of months.
+5. A shelf beyond the head in which nothing is of the stream (all suppressed, while a strategy is stopped) is looked at again when it changes.
 """
 
 from typing import Any
@@ -68,6 +69,7 @@ class TradeStream:
         self._snapshots: list[Snapshot] = []
         self._looked = WeakValueDictionary[int, ShelfSummary]()  # as they were taken; what has left memory is looked at again
         self._counts: dict[int, int] = {}
+        self._barren: set[int] = set()
         self._mark = 0
         self._restored = False
 
@@ -79,10 +81,14 @@ class TradeStream:
             self._rewind(books, wrong, frontier)
         fresh, read = [], 0
         for number in self._numbers(books, shelf_of(self.head[0]), shelf_of(frontier)):
+            if number in self._barren:
+                continue
             found = self._trades(books, number, frontier)
             part = found[reached(found, self.head) :]
             if len(part):
                 fresh.append(part)
+            elif not len(found) and (number + 1) * SHELF_NS <= frontier:
+                self._barren.add(number)
             read += len(found)
             if read >= MANY:
                 books.evict()
@@ -108,6 +114,8 @@ class TradeStream:
         changed, self._mark = books.summaries.changed(0 if self._restored else self._mark)
         if changed is None or self._restored:
             changed = books.summaries.between(self._oldest(), last)
+            self._barren.clear()
+        self._barren.difference_update(changed)
         for number in changed if self.seen else []:
             summary = books.summaries.get(number)
             if summary is None or not self._oldest() <= number <= last:
@@ -185,6 +193,8 @@ class TradeStream:
         if min(self.seen) < oldest:
             self.seen = {k: v for k, v in self.seen.items() if k >= oldest}
             self._let_go([k for k in self._looked if k < oldest])
+        head = shelf_of(self.head[0])
+        self._barren = {k for k in self._barren if k > head}
 
     def _take_day(self, books: Books, trades: Trades, day: int) -> None:
         """Trades of one UTC day; the latch of an alarm that they raise ends after it."""

@@ -377,3 +377,23 @@ def test_a_state_of_another_version_is_refused():
     data = msgspec.msgpack.decode(DriftFeed("s").state())
     with pytest.raises(ValueError, match="version"):
         DriftFeed.restore(msgspec.msgpack.encode(data | {"version": 0}))
+
+
+def test_what_holds_nothing_of_the_stream_is_not_read_again_until_it_changes():
+    """All that a stopped strategy's backtest does is looked at once: walked at every check it made a check dearer each day."""
+    made = trades(noise(400))
+    desk, drift = Desk(), DriftFeed("s")
+    desk.give(BACKTEST, [b for b, _ in made])
+    desk.give(LIVE, [l for _, l in made[:100]])
+    now = made[-1][0]["ts"] + DAY
+    desk.beat(now)
+    desk.feed(drift, now, intervals=False)
+    looked = desk.s.books._clock
+    desk.beat(now + 900)
+    desk.feed(drift, now + 900, intervals=False)
+    assert desk.s.books._clock - looked < 10
+    for k in (150, 399):
+        desk.give(LIVE, [made[k][1]])
+    desk.feed(drift, now + 900, intervals=False)
+    only = [m for k, m in enumerate(made) if k < 100 or k in (150, 399)]
+    assert known(drift) == known(whole(only, now + 900)[1])
