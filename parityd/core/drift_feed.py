@@ -51,25 +51,31 @@ class DriftFeed:
         self.line = NO_TS
         self.changed = False
         """Whether there is anything that `state` has not been asked for yet."""
+        self._rules: dict[str, Any] | None = None  # until something is read
 
     def feed(self, s: Strategy, returns: Returns | None, until: Settling, now: int) -> DriftState:
         """Read what is settled and counted by now (ns), and say what it means. `returns`: the window's, as `interval_returns` gives them."""
         if s.memory.line != self.line:
             self._reset(s.memory.line)
-        self.changed |= self.trades.follow(s.books, _frontier(s, until))
+        self._learnt(self.trades.follow(s.books, _frontier(s, until)))
         if returns is not None:
             capital = s.books.parameters.of(s.name).capital
-            self.changed |= self.intervals.follow(returns, capital, lambda day: self.trades.horizon(s.books, day))
+            self._learnt(self.intervals.follow(returns, capital, lambda day: self.trades.horizon(s.books, day)))
         del self.raised[:-REMEMBERED]
         return self.read(now)
 
     def keep_up(self, s: Strategy, until: Settling) -> None:
         """Read trades while their rows are in memory; what they mean is asked later."""
         if s.memory.line == self.line:
-            self.changed |= self.trades.follow(s.books, _frontier(s, until))
+            self._learnt(self.trades.follow(s.books, _frontier(s, until)))
+
+    def _learnt(self, anything: bool) -> None:
+        if anything:
+            self.changed, self._rules = True, None
 
     def _reset(self, line: int) -> None:
-        self.line, self.changed = line, True
+        self.line = line
+        self._learnt(True)
         self.trades.begin(line, self.detectors.trades.epoch + (self.trades.head[0] >= self.trades.starts[0].t))
         self.intervals.begin(line, self.detectors.intervals.epoch + (len(self.intervals.points) > 0))
 
@@ -117,6 +123,11 @@ class DriftFeed:
 
     def rules(self) -> dict[str, Any]:
         """The founding rules (a) to (d) over the present epochs."""
+        if self._rules is None:
+            self._rules = self._ruled()
+        return self._rules
+
+    def _ruled(self) -> dict[str, Any]:
         side = self.detectors.trades
         d = np.frombuffer(side.price.ranks.bps)
         ends = np.cumsum([n for _, n in self.trades.days], dtype=np.int64)

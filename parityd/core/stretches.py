@@ -49,7 +49,7 @@ class Summaries(MutableMapping[int, ShelfSummary]):
         self.order = array("q")
         self._held: dict[int, ShelfSummary] = {}
         self._load: Load | None = None
-        self._sums: list[dict[int, Stretch]] = [{} for _ in SPANS]
+        self._sums: list[dict[int, ShelfSummary | Stretch]] = [{} for _ in SPANS]
         self._changes = Changes()
 
     def recall(self, load: Load, numbers: "array[int] | None" = None) -> None:
@@ -136,7 +136,8 @@ class Summaries(MutableMapping[int, ShelfSummary]):
             return self[index]
         found = self._sums[level].get(index)
         if found is None:
-            found = self._sums[level][index] = Stretch([self.stretch(level - 1, k) for k in self.below(level, index)])
+            below = [self.stretch(level - 1, k) for k in self.below(level, index)]
+            found = self._sums[level][index] = below[0] if len(below) == 1 else Stretch(below)
         return found
 
     def below(self, level: int, index: int, first: int = -(2**62), last: int = 2**62) -> list[int]:

@@ -54,6 +54,7 @@ class Summary:
             self.latency.append(whole.waits)
 
 
+_FEW = 8
 NOTHING = Summary()
 NOTHING.s.flags.writeable = False
 """Of no rows."""
@@ -77,16 +78,16 @@ def summarise(rows: Rows) -> Summary:
 
 
 def total(parts: Iterable[Summary]) -> Summary:
-    """The sum of many summaries, in one pass."""
+    """The sum of many summaries, in one pass; of one, itself."""
     parts = list(parts)
+    if len(parts) < 2:
+        return parts[0] if parts else NOTHING
+    first, *others = parts
     out = Summary()
-    if not parts:
-        return out
-    if len(parts) > 1:
-        out.s = np.sum([p.s for p in parts], axis=0)
-    else:
-        out.s = parts[0].s.copy()
-    for p in parts:
+    out.s = np.sum([p.s for p in parts], axis=0) if len(parts) > _FEW else sum((p.s for p in others), first.s)
+    out.peak, out.peak_w, out.newest = first.peak, first.peak_w, first.newest
+    out.sym, out.latest, out.ccy, out.latency = dict(first.sym), dict(first.latest), dict(first.ccy), list(first.latency)
+    for p in others:
         if abs(p.peak) > abs(out.peak):
             out.peak, out.peak_w = p.peak, p.peak_w
         for k, v in p.sym.items():

@@ -56,8 +56,7 @@ class Tape:
             self._start(ledger, first, last - first + 1 + SPARE)
         elif last >= self.base + self.length:
             self._shift(first - self.base, last - first + 1)
-        for sym in {*ledger.entries, *ledger.opening} - self.places.keys():
-            self._add(ledger, sym)
+        self._add(ledger, {*ledger.entries, *ledger.opening} - self.places.keys())
         changed, self._changed = self._changed, set()
         early = {sym for sym, base in ledger.opening.items() if self._opening.get(sym) != base}
         for sym, number in changed:
@@ -76,8 +75,7 @@ class Tape:
         self.places.clear()
         self._changed.clear()
         self._room(0)
-        for sym in {*ledger.entries, *ledger.opening}:
-            self._add(ledger, sym)
+        self._add(ledger, {*ledger.entries, *ledger.opening})
 
     def _shift(self, by: int, at_least: int) -> None:
         self.before += self.q[:, :, :by].sum(axis=2)
@@ -90,18 +88,21 @@ class Tape:
         for column, old in zip((self.q, self.cash, self.moved), kept, strict=True):
             column[:, :, : old.shape[2]] = old
 
-    def _add(self, ledger: Ledger, sym: int) -> None:
-        self.places[sym] = place = len(self.places)
-        self._earliest = self.base
+    def _add(self, ledger: Ledger, symbols: set[int]) -> None:
+        if not symbols:
+            return
         for name in ("q", "cash", "moved", "before"):
             column = getattr(self, name)
-            setattr(self, name, np.concatenate([column, np.zeros((1, *column.shape[1:]), column.dtype)]))
-        for k, e in ledger.each(sym, self.base, NEVER):
-            if k >= self.base + self.length:
-                self._changed.add((sym, k))
-            else:
-                self._write(place, k - self.base, e)
-        self._carry(ledger, sym)
+            setattr(self, name, np.concatenate([column, np.zeros((len(symbols), *column.shape[1:]), column.dtype)]))
+        self._earliest = self.base
+        for sym in symbols:
+            self.places[sym] = place = len(self.places)
+            for k, e in ledger.each(sym, self.base, NEVER):
+                if k >= self.base + self.length:
+                    self._changed.add((sym, k))
+                else:
+                    self._write(place, k - self.base, e)
+            self._carry(ledger, sym)
 
     def _write(self, place: int, at: int, e: Entry) -> None:
         self.q[place, :, at] = e.q
@@ -112,8 +113,9 @@ class Tape:
         """The position at the base anew; what the ledger has folded into its opening is no longer in the columns."""
         place = self.places[sym]
         folded = max(0, min(ledger.floor, self.base + self.length) - self.base)
-        for column in (self.q, self.cash, self.moved):
-            column[place, :, :folded] = 0
+        if folded:
+            for column in (self.q, self.cash, self.moved):
+                column[place, :, :folded] = 0
         before = np.array(ledger.start(sym, self.base), np.int64)
         if folded or (before != self.before[place]).any():
             self._earliest = self.base
