@@ -78,9 +78,9 @@ class Columns:
         return made
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """To another process: owners by their names, since codes are each process's own."""
+        """To another process: owners by their names, since codes are each process's own; of a column of text all in one."""
         present, at = owners.places(self.owner)
-        own = {f.name: getattr(self, f.name) for f in fields(self) if not f.name.startswith("_") and f.name != "owner"}
+        own = {f.name: _sent(getattr(self, f.name)) for f in fields(self) if not f.name.startswith("_") and f.name != "owner"}
         return _arrived, (type(self), own, [owners.name(k) for k in present], at.astype(np.int32))
 
     @classmethod
@@ -140,9 +140,24 @@ class Columns:
         return cls(owner=owners.codes(table["strategy"], table["symbol"]), **own)
 
 
+def _sent(column: Any) -> Any:
+    if not isinstance(column, list) or not column or type(column[0]) is not str:
+        return column
+    if column.count(column[0]) == len(column):
+        return column[0], len(column)
+    whole = "\n".join(column)
+    return column if whole.count("\n") >= len(column) else whole  # a text may hold a newline itself
+
+
+def _received(column: Any) -> Any:
+    if isinstance(column, tuple):
+        return [column[0]] * column[1]
+    return column.split("\n") if isinstance(column, str) else column
+
+
 def _arrived(kind: type[Columns], own: dict[str, Any], names: list[tuple[str, str]], at: I32) -> Columns:
     codes = np.array([owners.code(*x) for x in names], np.int32)
-    return kind(owner=codes[at] if len(codes) else at, **own)
+    return kind(owner=codes[at] if len(codes) else at, **{name: _received(column) for name, column in own.items()})
 
 
 def _taken(v: Any, where: I64 | slice) -> Any:

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parityd.core.accepting import block, decision_columns, fill_columns
@@ -67,6 +67,7 @@ def same(whole, parts):
 
 @pytest.mark.parametrize(("build", "rows"), [(fill_columns, FILLS), (decision_columns, DECISIONS)])
 def test_a_block_is_its_records_one_by_one(build, rows):
+    @settings(deadline=None)
     @given(st.lists(rows, min_size=1, max_size=8), st.sampled_from(["", "run-1"]))
     def check(records, run):
         lines = np.arange(1, len(records) + 1)

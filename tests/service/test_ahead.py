@@ -58,6 +58,20 @@ def test_columns_reach_another_process_with_their_names_not_their_codes():
     assert there.key.tolist() == made.key[[2, 1]].tolist()
 
 
+@pytest.mark.parametrize("ids", [["f1", "f2", "f3"], ["f1\n", "f2", "f\n\n3"], ["f1", "é", "\ud800"]])
+def test_columns_reach_another_process_with_every_text_as_it_was(ids):
+    rows = [
+        Fill(strategy="a", symbol="X/Y", fill_id=fill_id, trade_id=trade_id, side="buy", quantity=1.0, price=2.0, ts=TS)
+        for fill_id, trade_id in zip(ids, ["", "\n", ""], strict=True)
+    ]
+    made, _ = fill_columns("live", rows, np.arange(3), Bounds())
+    assert made is not None
+    there = pickle.loads(pickle.dumps(made))
+    for name in made.names():
+        here, other = getattr(made, name), getattr(there, name)
+        assert here == other if isinstance(here, list) else here.tobytes() == other.tobytes()
+
+
 def test_a_backlog_read_ahead_counts_as_one_that_was_not(tmp_path, capsys, eager):
     found = []
     for k, extra in enumerate(("", "[ingest]\nprocesses = 1\n")):
