@@ -54,7 +54,13 @@ def out(text: str) -> None:
 
 
 def out_json(document: Any) -> None:
-    out(json.dumps(document, ensure_ascii=False, allow_nan=False, indent=1))
+    """JSON, in which what is no number is null."""
+    try:
+        out(json.dumps(document, ensure_ascii=False, allow_nan=False, indent=1))
+    except ValueError:
+        import msgspec
+
+        out_json(msgspec.json.decode(msgspec.json.encode(document, enc_hook=str)))
 
 
 def moment(text: str, name: str) -> int:

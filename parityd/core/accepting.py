@@ -2,7 +2,7 @@
 
 1. Each row has its first fault: a name, a time, then its values. A faulty row costs only itself (bad_value, missing_field, future_timestamp, too_old).
 2. A column that is absent throughout is neither looked at nor read.
-3. A required number must be there; one that is there must be finite, and above 0 where it is a price, a quantity or a multiplier.
+3. A required number must be there; one that is there must be finite (`rare` says how large it may be), and above 0 where it is a price, a quantity or a multiplier.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +15,7 @@ from parityd.core.drafts import DECISIONS, FILLS, Draft, all_absent
 from parityd.core.hashing import NAN_WORD, U64, hash_numbers, hash_same, hash_text, mix, seed
 from parityd.core.identities import Words, hash_words, place, seeds
 from parityd.core.instants import I64, rfc3339
-from parityd.core.rare import rare_lines
+from parityd.core.rare import LEAST, MOST, most, rare_lines, why_not
 from parityd.core.records import ABSENT_BITS, NAN, NO_TS, Decision, Fill, Rare, Refusal
 
 C = TypeVar("C", bound=Columns)
@@ -36,12 +36,12 @@ class _Checks:
     def finite(self, name: str, v: F64, *, positive: bool, required: bool = False) -> None:
         if not required and all_absent(v):
             return
-        fine = (v > 0) & (v < np.inf) if positive else np.isfinite(v)
+        fine = (v >= LEAST) & (v <= most(name)) if positive else np.abs(v) <= MOST
         if fine.all():
             return
         wrong = ~fine if required else ~fine & (v.view(np.int64) != ABSENT_BITS)
         if wrong.any():
-            self.refuse(wrong, "bad_value", lambda i: f"{name} is {v[i]:g}: must be a finite number{' above 0' if positive else ''}")
+            self.refuse(wrong, "bad_value", lambda i: why_not(name, float(v[i]), positive=positive))
 
     def times(self, name: str, ts: I64, bounds: Bounds) -> None:
         """Times that are there (NO_TS is none)."""

@@ -2,6 +2,7 @@
 
 1. What is looked at first names the refusal: the time, then names, ids and numbers, then whether the time may be.
 2. Absent optional numbers stay NAN; one that is there must be finite, and above 0 where it is a price or a quantity.
+3. A number that products and sums of it could carry beyond all bounds is none: one such record would leave nothing to publish.
 """
 
 import math
@@ -12,6 +13,8 @@ from parityd.core.columns import Bounds
 from parityd.core.instants import parse_time, parse_times, rfc3339
 from parityd.core.records import NAN, NO_TS, Heartbeat, Line, Rare, Refusal, Run, is_absent
 
+LEAST, MOST, MOST_QUANTITY = 1e-18, 1e18, 4e10
+"""What a price, a quantity or an amount may be, sign apart."""
 _IDS = {"bust": "fill_id", "order": "order_id", "run": "run_id"}
 _NUMBERS: dict[str, tuple[tuple[str, bool, bool], ...]] = {  # (name, above 0, required)
     "mark": (("price", True, True), ("bid", True, False), ("ask", True, False), ("volume", False, False)),
@@ -27,15 +30,31 @@ _NUMBERS: dict[str, tuple[tuple[str, bool, bool], ...]] = {  # (name, above 0, r
 }
 
 
+def most(name: str) -> float:
+    """The largest that a number of this name may be."""
+    return MOST_QUANTITY if name == "quantity" else MOST
+
+
+def why_not(name: str, v: float, *, positive: bool) -> str:
+    """What is wrong with a number."""
+    if v is None or not math.isfinite(v) or (positive and v <= 0):
+        return f"{name} is {v if v is None else f'{v:g}'}: must be a finite number{' above 0' if positive else ''}"
+    return (
+        f"{name} is {v:g}: must lie between {LEAST:g} and {most(name):g}"
+        if positive
+        else f"{name} is {v:g}: must lie within {most(name):g} of 0"
+    )
+
+
 def _number_fault(kind: str, record: Rare) -> str | None:
     for name, positive, required in _NUMBERS[kind]:
         v = getattr(record, name)
         if v is NAN and not required:
             continue
-        if v is None or not math.isfinite(v) or (positive and v <= 0):
+        if v is None or not abs(v) <= most(name) or (positive and v < LEAST):
             if not required and is_absent(v):
                 continue
-            return f"{name} is {v}: must be a finite number{' above 0' if positive else ''}"
+            return why_not(name, v, positive=positive)
     return None
 
 

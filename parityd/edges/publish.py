@@ -13,7 +13,6 @@
 """
 
 import errno
-import json
 import os
 import threading
 from collections.abc import Callable, Mapping
@@ -25,7 +24,7 @@ from parityd.core.in_force import InForce, most_severe
 from parityd.core.ladder_table import EFFECTS, SEVERITY
 from parityd.core.publication import Entries, Head, action_document, no_better_than, override_document, rises, same
 from parityd.edges.files import exists, replace_durably, sync_folder
-from parityd.edges.published import Published, read_published, read_sequences
+from parityd.edges.published import Published, encoded, read_published, read_sequences
 from parityd.edges.reserve import Reserve
 
 MODE, FOLDER_MODE = 0o644, 0o755
@@ -291,10 +290,6 @@ def stops_more(entries: Entries, before: Entries | None) -> bool:
     if before is None:
         return bool(stopped)
     return any(before.strategies.get(name, before.default).trading_enabled for name in stopped)
-
-
-def encoded(document: Mapping[str, Any]) -> bytes:
-    return json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(", ", ": ")).encode() + b"\n"
 
 
 __all__ = ["Content", "Publisher", "Terms", "encoded", "expired", "most_severe", "read_published", "read_sequences", "stops_all"]

@@ -87,3 +87,15 @@ def read_sequences(path: Path) -> tuple[int, int, str]:
         return int(document["sequence"]), int(document["decision_sequence"]), str(document["instance"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError, OverflowError):
         return 0, 0, ""
+
+
+def encoded(document: Mapping[str, Any]) -> bytes:
+    """As it is written. A measure that is no number is null: whatever was measured, what is in force is published."""
+    try:
+        return _line(document)
+    except ValueError:
+        return _line(msgspec.json.decode(msgspec.json.encode(document, enc_hook=str)))
+
+
+def _line(document: Mapping[str, Any]) -> bytes:
+    return json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(", ", ": ")).encode() + b"\n"
