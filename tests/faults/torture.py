@@ -42,7 +42,7 @@ def kills(room: Path, n: argparse.Namespace) -> int:
 def steps(room: Path, n: argparse.Namespace) -> int:
     tries = 0
     for call in ("fsync", "pwrite64", "/^rename", "/^unlink"):
-        for k in range(1, n.nth + 1):
+        for k in range(n.first, n.nth + 1):
             box, model = Box(fresh(room)), Model()
             decisions, fills = trades(20)
             box.drop("backtest", [*model.take(decisions), over()])
@@ -59,7 +59,7 @@ def steps(room: Path, n: argparse.Namespace) -> int:
 def refusals(room: Path, n: argparse.Namespace) -> int:
     tries = 0
     for call, error in CALLS:
-        for k in range(1, n.nth + 1):
+        for k in range(n.first, n.nth + 1):
             try:
                 again = test_disk.nth_call_refused(fresh(room), call, error, k)
             except AssertionError as e:
@@ -178,7 +178,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("rows", nargs="*", choices=[[], *ROWS], default=[])
     for name, count in (
-        ("kills", 500), ("nth", 60), ("cuts", 10), ("full", 5), ("calls", 210), ("publications", 100_000), ("steps", 96), ("files", 200_000),
+        ("kills", 500), ("first", 1), ("nth", 400), ("cuts", 10), ("full", 5), ("calls", 210), ("publications", 100_000), ("steps", 96), ("files", 200_000),
         ("mutations", 1_000_000), ("refused", 100_000), ("seed", int(time.time())),
     ):  # fmt: skip
         parser.add_argument(f"--{name}", type=int, default=count)
