@@ -78,7 +78,7 @@ def status_page(seen: Seen, *, everything: bool = False) -> bytes:
         "status.html",
         **_frame(seen),
         head=_head(action, override, now, _since(entries, override, status, judged), _worst_finding(entries)),
-        strip=_strip(status, judged),
+        strip=_strip(status, now),
         not_ready=[text(r) for r in not_ready],
         degraded=[text(d) for d in status.get("degraded") or ()],
         halts=[_halt(h) for h in listed(status.get("halts"))],
@@ -112,14 +112,14 @@ def _worst_finding(entries: list[tuple[str, Mapping[str, Any]]]) -> str:
     return found[0]["code"] if found else ""
 
 
-def _strip(status: Content, judged: int) -> dict[str, str]:
+def _strip(status: Content, now: int) -> dict[str, str]:
     """What a desk asks next, in one line above the strategies."""
     backlog, lag = mapped(status.get("backlog")), mapped(status.get("lag"))
     waits = [f"{b} {whole(n)}" + (f" (oldest {span(lag[b])})" if number(n) and number(lag.get(b)) else "") for b, n in backlog.items()]
     last = next(iter(listed(status.get("last_actions"))), {})
     changed = f"{instant(last.get('ts'))[5:16]} {_whose(last)} → {text(last.get('to'))}" if last else "none yet"
     orders = len(listed(status.get("commands"))) + len(listed(status.get("halts")))
-    check = "not yet" if to_ns(status.get("last_check")) is None else ago(judged, status.get("last_check"))
+    check = "not yet" if to_ns(status.get("last_check")) is None else ago(now, status.get("last_check"))
     return {"waiting": ", ".join(waits) or DASH, "change": changed, "commands": f"{orders} in force" if orders else "none", "check": check}
 
 
