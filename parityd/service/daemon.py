@@ -48,7 +48,7 @@ from parityd.web.server import serve
 SCAN_SECONDS = 2.0
 LOOK_SECONDS = 0.2
 PER_SCAN = 4096
-STALE_SCAN_NS = 30_000_000_000
+STALE_SCAN_NS, SCAN_AGAIN_NS = 30_000_000_000, 10_000_000_000
 WAITED_SECONDS = 900.0
 CHECK_GRACE_NS = 300_000_000_000
 WRITE_AGAIN_NS = 5_000_000_000
@@ -195,14 +195,14 @@ class Daemon:
             self.app.ahead.expect(w for turn in turns for w in turn)
             for k, turn in enumerate(turns):
                 following = turns[k + 1] if k + 1 < len(turns) else []
-                done, *judged = await self.do(partial(self._turn, turn, last=all_ready and turn is turns[-1], following=following))
+                done, *judged = await self._meanwhile(partial(self._turn, turn, last=all_ready and turn is turns[-1], following=following))
                 for one in (done, *judged):
                     self.tell(one)
                 self.kept = {r.waiting.key for r in done.reads if os.path.lexists(r.waiting.path)} if done.stuck else set()
                 moved = moved or bool(done.reads)
                 if self.app.boottime() - evaluated > 60_000_000_000:
                     evaluated = self.app.boottime()
-                    self.tell(await self.do(lambda: self._evaluate(backlog=True)))
+                    self.tell(await self._meanwhile(lambda: self._evaluate(backlog=True)))
                 if done.failed or done.stuck:
                     moved = False
                     break
@@ -218,6 +218,30 @@ class Daemon:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self.bell.wait(), SCAN_SECONDS)
             self.bell.clear()
+
+    async def _meanwhile(self, job: Callable[[], Any]) -> Any:
+        """`do`, however long it takes: a renewal needs a fresh look at the inboxes, also during a large file or after thousands of small ones."""
+        task = asyncio.ensure_future(self.do(job))
+        try:
+            while True:
+                due = (self.scanned_ns + SCAN_AGAIN_NS - self.app.boottime()) / 1e9
+                done, _ = await asyncio.wait({task}, timeout=max(due, SCAN_SECONDS))
+                if done:
+                    return task.result()
+                await self._glance()
+        finally:
+            task.cancel()
+
+    async def _glance(self) -> None:
+        """See that both inboxes are there, and for how long a live file has waited; nothing is taken."""
+        loop, now = asyncio.get_running_loop(), self.app.now()
+        found = {book: await loop.run_in_executor(self.disk, self.app.spool.scan, book, now, 1) for book in BOOKS}
+        oldest = found[LIVE].oldest_ns
+        if self.oldest_live is not None and oldest is not None:
+            self.oldest_live = max(0.0, (now - oldest) / 1e9)
+        same = [self._same_folder(book, scan) for book, scan in found.items()]
+        if all(same):
+            self.scanned_ns = self.app.boottime()
 
     async def _suspects(self) -> None:
         """What the process before this one was reading when it ended is tried in a child first."""

@@ -4,6 +4,7 @@ Nothing here looks inside: files, signals, HTTP and the command line are all the
 """
 
 import contextlib
+import http.client
 import json
 import os
 import shutil
@@ -201,7 +202,7 @@ class Box:
                 return answer.status, answer.read()
         except urllib.error.HTTPError as e:
             return e.code, e.read()
-        except OSError:
+        except (OSError, http.client.HTTPException):
             return 0, b""
 
     def metric(self, name: str) -> float:

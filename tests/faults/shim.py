@@ -171,6 +171,21 @@ def slow_turns() -> None:
     Brain.files = slowly
 
 
+def long_turns() -> None:
+    """Every turn of files takes six seconds more, and a scan is too old after two instead of thirty."""
+    from parityd.service import daemon
+    from parityd.service.brain import Brain
+
+    daemon.STALE_SCAN_NS, daemon.SCAN_AGAIN_NS, daemon.SCAN_SECONDS = 2_000_000_000, 500_000_000, 0.2
+    files = Brain.files
+
+    def slowly(self: Any, *a: Any, **k: Any) -> Any:
+        time.sleep(6)
+        return files(self, *a, **k)
+
+    Brain.files = slowly
+
+
 def full_archive() -> None:
     """No file can leave the spool while `full` stands in the data directory."""
     from parityd.edges.departures import Departures

@@ -216,6 +216,19 @@ def test_case_23_many_files_at_once_in_bounded_memory_with_steady_renewals(box: 
     model.agrees(box)
 
 
+def test_case_23_a_turn_that_takes_long_withholds_no_renewal(box: Box, model: Model) -> None:
+    """A large file, or thousands of small ones on a slow machine: the inboxes are looked at meanwhile."""
+    decisions, fills = trades(20)
+    with box.running(shim="long_turns"):
+        box.drop("backtest", [*model.take(decisions), over()])
+        box.drop("live", [*model.take(fills), over()])
+        gate = box.gate()
+        while box.spooled():
+            assert gate.read().fresh, box.get("/readyz")
+            time.sleep(0.05)
+    model.agrees(box)
+
+
 def test_case_24_a_folder_deleted_and_made_again(box: Box, model: Model) -> None:
     decisions, fills = trades(40)
     with box.running():
