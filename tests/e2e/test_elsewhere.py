@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from e2e.box import DAY0, Box, Record, at, both, day_of, decision, fill, heartbeat, lines, mark, stamp, trades
 
+pytestmark = pytest.mark.slow
 CONFIG = """reporting_currency = "USD"
 [publish]
 interval = "1s"
