@@ -103,8 +103,8 @@ def references(rows: Rows) -> list[F64]:
         return [s.an / s.aq, s.mb / s.fq, s.ml / s.lq, s.ar / s.lq, s.to / s.lq, s.ln / s.lq]
 
 
-def derive(rows: Rows | Fresh, suspect_bps: float) -> None:
-    """Fill the derived columns, in place, from the base columns of matched and one-sided rows."""
+def derive(rows: Rows | Fresh, suspect_bps: float | F64) -> None:
+    """Fill the derived columns, in place, from the base columns of matched and one-sided rows; `suspect_bps` one for all, or each row's."""
     if len(rows):
         rows["t"] = trade_time(rows)
         _measure(rows, Totals(rows), suspect_bps)
@@ -120,7 +120,7 @@ def with_parts(row: Rows, parts: Rows, suspect_bps: float) -> None:
     row["flags"] |= HAS_PARTS
 
 
-def _measure(rows: Rows | Fresh, s: Totals, suspect_bps: float) -> None:
+def _measure(rows: Rows | Fresh, s: Totals, suspect_bps: float | F64) -> None:
     for f in SUMMED:
         rows[f] = getattr(s, f)
     flags = rows["flags"] & ~np.uint16(SUSPECT | SUPPRESSED | SLIP_ALONE | TIMING_ALONE)
@@ -154,7 +154,7 @@ def _give(made: dict[str, F64], values: Mapping[str, F64 | float], w: NDArray[np
 
 
 def _both(
-    rows: Rows | Fresh, totals: Totals, w: NDArray[np.int64] | slice, suspect_bps: float
+    rows: Rows | Fresh, totals: Totals, w: NDArray[np.int64] | slice, suspect_bps: float | F64
 ) -> tuple[dict[str, F64], NDArray[np.uint16]]:
     """(what is measured of matched trades, their flags)."""
     s = rows["side"][w].astype(np.float64)
@@ -172,7 +172,8 @@ def _both(
         "data": data, "timing": timing, "slip": slip, "impact": impact,
         "oa": (qb - ql) * s, "ob": -(qb - ql) * s * pb - fb * (1 - ql / qb),
     }  # fmt: skip
-    extra = np.where(np.abs(d) > suspect_bps, SUSPECT, 0) | np.where(slip_alone, SLIP_ALONE, 0) | np.where(timing_alone, TIMING_ALONE, 0)
+    limit = suspect_bps[w] if isinstance(suspect_bps, np.ndarray) else suspect_bps
+    extra = np.where(np.abs(d) > limit, SUSPECT, 0) | np.where(slip_alone, SLIP_ALONE, 0) | np.where(timing_alone, TIMING_ALONE, 0)
     return made, extra.astype(np.uint16)
 
 

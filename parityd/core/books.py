@@ -8,16 +8,18 @@
 4. Nothing here knows of thresholds, clocks or files.
 """
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from parityd.core.attribution import derive, with_parts
-from parityd.core.fresh import Fresh, joined_by_id
+from parityd.core.attribution import with_parts
+from parityd.core.fresh import Fresh
 from parityd.core.hashing import U64, mix
 from parityd.core.index import Places
+from parityd.core.joining import absorb, batch
 from parityd.core.matching import reach
 from parityd.core.parameters import Parameters
 from parityd.core.records import BACKTEST, LIVE, NO_TS
@@ -38,11 +40,10 @@ from parityd.core.rows import (
     blank,
     text_column,
 )  # fmt: skip
-from parityd.core.shelves import NEAR_NS, At, Load, Shelves, Slack, furthest
-from parityd.core.sides import KEY, OTHER, TRADE, add, clear, executed, put_on, taken_off, without_execution
+from parityd.core.shelves import NEAR_NS, At, Load, Shelves, Slack, distances
+from parityd.core.sides import KEY, OTHER, TRADE, add, clear, executed, nameless, put_on, taken_off, without_execution
 
 Part = tuple[Rows | Fresh, Texts | list[str]]  # rows and their trade ids
-_Given = tuple[Fresh, Texts]
 BOOKS = (BACKTEST, LIVE)
 ASIDE = np.uint64(0xA51DE0FF5E7A51DE)
 JOINED_BY_TIME = PART | HAS_PARTS
@@ -93,29 +94,25 @@ class Books(Shelves):
 
     def absorb(self, backtest: Part | None, live: Part | None) -> None:
         """Rows of one batch, each with one side filled; names may repeat and may be known."""
-        more_b, more_l = _given(backtest), _given(live)
-        while more_b is not None or more_l is not None:
-            b, more_b = _firsts(BACKTEST, more_b)
-            l, more_l = _firsts(LIVE, more_l)
-            self._insert(self._merge_known(BACKTEST, b), self._merge_known(LIVE, l))
+        parts = {
+            book: batch(self.places, book, *_given(part), np.zeros(len(part[0]), np.int64))
+            for book, part in ((BACKTEST, backtest), (LIVE, live))
+            if part is not None and len(part[0])
+        }
+        absorb([self], parts)
 
-    def _merge_known(self, book: str, part: _Given | None) -> _Given | None:
-        """Merge what belongs to known rows; give back the rest."""
-        if part is None:
-            return None
-        rows, texts = part
+    def merge_known(self, book: str, rows: Fresh, texts: Texts) -> NDArray[np.bool_]:
+        """Merge what belongs to rows that lie here; which of these did."""
         keys = rows[KEY[book]]
         at = self.locate_many(keys)
         hit = at.places >= 0
-        if not hit.any():
-            return part
-        loose = self.loose(at.only(hit))
-        if loose.any():
-            self.open(keys[hit][loose])
-            at = self.locate_many(keys)
         if hit.any():
+            loose = self.loose(at.only(hit))
+            if loose.any():
+                self.open(keys[hit][loose])
+                at = self.locate_many(keys)
             self._merge(book, at.only(hit), rows[hit], texts[hit])
-        return rows[~hit], texts[~hit]
+        return hit
 
     def _merge(self, book: str, at: At, new: Fresh, texts: Texts) -> None:
         rows = self.read(at)
@@ -133,21 +130,6 @@ class Books(Shelves):
         for i in np.flatnonzero((rows["tid_len"] == 0) & (texts != "")).tolist():
             self.shelf(int(at.numbers[i])).retext(int(at.places[i]), texts[i])
         self.write(at, rows)
-
-    def _insert(self, b: _Given | None, l: _Given | None) -> None:
-        """New names of both books: joined by id where they share one, then appended to their shelves."""
-        parts: list[_Given] = []
-        if b is not None and l is not None and len(b[0]) and len(l[0]):
-            _, ib, il = np.intersect1d(b[0]["bkey"], l[0]["lkey"], assume_unique=True, return_indices=True)
-            if len(ib):
-                parts.append((joined_by_id(b[0][ib], l[0][il]), b[1][ib]))
-                b, l = _without(b, ib), _without(l, il)
-        parts += [p for p in (b, l) if p is not None and len(p[0])]
-        if not parts:
-            return
-        for rows, _ in parts:
-            derive(rows, self.parameters.of(self.strategy).thresholds.suspect_bps)
-        self.lay(Fresh.joined([rows for rows, _ in parts]), np.concatenate([texts for _, texts in parts]))
 
     def _overrule(self, rows: Rows) -> None:
         if len(rows):
@@ -177,29 +159,32 @@ class Books(Shelves):
 
     # --- what rows tell -------------------------------------------------------------------------------------------
 
+    def suspect_bps(self) -> float:
+        """The price difference beyond which a trade of this strategy is suspect."""
+        return self.parameters.of(self.strategy).thresholds.suspect_bps
+
     def note(self, rows: Rows | Fresh) -> None:
         """Learn from new or changed rows, and ask for pairing by time where that can change."""
         if len(rows) == 0:
             return
         syms = np.ascontiguousarray(rows["sym"])
         present = np.unique(syms).tolist()
-        if self._nothing_new(rows, [self.cells.get(sym) for sym in present]):
-            return
+        if not (nameless(rows, BACKTEST) | nameless(rows, LIVE)).any():
+            near = int(distances(rows).max())
+            if near <= NEAR_NS and self.nothing_new(present, near):
+                return
         if len(present) == 1:
             self._note_symbol(present[0], rows)
             return
         for sym in present:
             self._note_symbol(sym, rows[syms == sym])
 
-    def _nothing_new(self, rows: Rows | Fresh, cells: list[Cell | None]) -> bool:
-        """The usual batch: all executions have ids, which the books are known to share; its times lie near."""
+    def nothing_new(self, syms: Iterable[int], near: int) -> bool:
+        """Whether these symbols' books are known to share ids and to hold nothing without one: then rows with ids, whose times lie within `near`
+        ns of their trade times, need no more than that to be remembered.
+        """
+        cells = [self.cells.get(sym) for sym in syms]
         if not all(c is not None and c.backtest and c.live and c.ids_shared and not c.idless for c in cells):
-            return False
-        flags = rows["flags"]
-        if (((flags & B_ID) == 0) & executed(rows, BACKTEST) | ((flags & L_ID) == 0) & executed(rows, LIVE)).any():
-            return False
-        near = furthest(rows)
-        if near > NEAR_NS:
             return False
         for c in cells:
             if c is not None and c.slack.near < near:
@@ -431,7 +416,7 @@ class Books(Shelves):
         row, parts = self.read(home), self.read(at)
         parts["part_of"] = row["pk"]
         parts["flags"] |= PART
-        with_parts(row, parts, self.parameters.of(self.strategy).thresholds.suspect_bps)
+        with_parts(row, parts, self.suspect_bps())
         self.write(home, row, derived=True)
         self.write(self.locate_many(np.array([*j.b_parts, *j.l_parts], np.uint64)), parts)
 
@@ -463,7 +448,7 @@ class Books(Shelves):
     def _measure_whole(self, pk: np.uint64) -> None:
         home = self.locate_many(np.array([pk], np.uint64))
         row = self.read(home)
-        with_parts(row, self.read(self._parts_of(row[0])), self.parameters.of(self.strategy).thresholds.suspect_bps)
+        with_parts(row, self.read(self._parts_of(row[0])), self.suspect_bps())
         self.write(home, row, derived=True)
 
     # --- how far a pair reaches -------------------------------------------------------------------------------------
@@ -479,34 +464,9 @@ class Books(Shelves):
         return round((timeframe / 2 if timeframe else m.gap) * 1e9), round(m.tolerance * 1e9)
 
 
-def _given(part: Part | None) -> _Given | None:
-    if part is None:
-        return None
+def _given(part: Part) -> tuple[Fresh, Texts]:
     rows, texts = part
     return Fresh.of(rows), texts if isinstance(texts, np.ndarray) else text_column(texts)
-
-
-def _firsts(book: str, part: _Given | None) -> tuple[_Given | None, _Given | None]:
-    """(each name once; the repetitions, None where there are none)."""
-    if part is None or len(part[0]) == 0:
-        return None, None
-    rows, texts = part
-    names = np.ascontiguousarray(rows[KEY[book]])
-    keys = np.sort(names)
-    if (keys[1:] != keys[:-1]).all():
-        return part, None
-    order = np.argsort(names, kind="stable")
-    keys = names[order]
-    first = np.ones(len(keys), np.bool_)
-    first[1:] = keys[1:] != keys[:-1]
-    once, again = order[first], order[~first]
-    return (rows[once], texts[once]), (rows[again], texts[again])
-
-
-def _without(part: _Given, gone: NDArray[np.int64]) -> _Given:
-    keep = np.ones(len(part[0]), np.bool_)
-    keep[gone] = False
-    return part[0][keep], part[1][keep]
 
 
 def _texts_apart(texts: Texts) -> tuple[Texts, Texts]:

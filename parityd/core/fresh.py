@@ -54,6 +54,10 @@ class Fresh:
         v = np.asarray(values, _TYPES[name])
         self.columns[name] = np.full(self.n, v) if v.ndim == 0 else v
 
+    def only(self, names: Iterable[str]) -> "Fresh":
+        """These columns alone; the others are as in a blank row."""
+        return Fresh(self.n, {name: self.columns[name] for name in names if name in self.columns})
+
     def take_over(self, other: Self, names: Iterable[str]) -> None:
         """The columns of another batch of as many rows."""
         for name in names:

@@ -9,7 +9,8 @@
 6. What is stored (`recall`) need not be in memory: the newest intervals and those that were asked for are; of the others `carried` holds the sums.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -17,11 +18,12 @@ from numpy.typing import NDArray
 
 from parityd.core.executions import Postings
 from parityd.core.fresh import Fresh
-from parityd.core.records import BACKTEST
+from parityd.core.records import BACKTEST, LIVE
 from parityd.core.rows import B_FILLS, SHELF_NS, Rows
 from parityd.core.splits import Splits
 
 F64 = NDArray[np.float64]
+I64 = NDArray[np.int64]
 UNIT = 100_000_000
 MOST = 2**62
 """In 1e-8 units: 46 billion of anything; more has no room in 64 bits."""
@@ -151,54 +153,39 @@ class Ledger:
 
     def post(self, book: str, syms: NDArray[np.int64], p: Postings, sign: int = 1) -> None:
         """Post many fills at once; `syms` holds each posting's symbol code."""
-        self._post(_sides(book), syms, p.ts, p.quantity, -p.quantity * p.price, p.fee, sign, p.held)
+        post([self], np.zeros(len(syms), np.int64), book, syms, p, sign)
 
     def post_rows(self, rows: Rows | Fresh, sign: int = 1) -> None:
         """Post the simulated executions of backtest decisions (rows whose backtest side has no fills), in full in both backtest books."""
-        r = rows[(rows["b_q"] > 0) & ((rows["flags"] & B_FILLS) == 0)]
-        s = r["side"].astype(np.float64)
-        self._post(_sides(BACKTEST), r["sym"].astype(np.int64), r["b_first"], s * r["b_q"], -s * r["b_not"], r["b_fee"], sign)
+        post_rows([self], np.zeros(len(rows), np.int64), rows, sign)
 
     def adjust(self, sym: int, t: int, side: int, quantity: float, cash: float, fee: float) -> None:
         """A single correction of one book (what the allowed book did not do)."""
         e = self.entry(sym, t // SHELF_NS)
         e.cash[side] += cash
         e.fees[side] += fee
-        self._move(sym, t // SHELF_NS, (side,), round(quantity * UNIT))
+        self.move(sym, t // SHELF_NS, (side,), round(quantity * UNIT))
 
     def post_fees(self, book: str, syms: NDArray[np.int64], ts: NDArray[np.int64], fees: F64) -> None:
         """Corrections of fees."""
         zero = np.zeros(len(ts))
-        self._post(_sides(book), syms, ts, zero, zero, fees, 1, count=False)
+        _post([self], np.zeros(len(ts), np.int64), book, syms, ts, Sums(zero, zero, fees, trades=False))
 
-    def _post(
-        self, sides: tuple[int, ...], syms: NDArray[np.int64], ts: NDArray[np.int64], quantity: F64, cash: F64, fee: F64, sign: int,
-        held: F64 | None = None, *, count: bool = True,
-    ) -> None:  # fmt: skip
-        if len(ts) == 0:
-            return
-        codes = syms.astype(np.int64) * (1 << 32) + ts // SHELF_NS
-        uniq, place = np.unique(codes, return_inverse=True)
-        n = len(uniq)
-        q, c, f = (np.bincount(place, sign * v, n).tolist() for v in (np.rint(quantity * UNIT), cash, fee))
-        k = (sign * np.bincount(place, minlength=n)).tolist() if count else [0] * n
-        h = np.bincount(place, sign * np.rint(held * UNIT), n).tolist() if held is not None and LIVE_BOOK in sides else None
-        for i, code in enumerate(uniq.tolist()):
-            e = self.entry(code >> 32, code & 0xFFFFFFFF)
-            for side in sides:
-                e.cash[side] += c[i]
-                e.fees[side] += f[i]
-                e.trades[side] += k[i]
-            self._move(code >> 32, code & 0xFFFFFFFF, sides, int(q[i]))
-            if h is not None:
-                self._move(code >> 32, code & 0xFFFFFFFF, (HELD,), int(h[i]))
+    def put(self, sym: int, number: int, sides: tuple[int, ...], units: int, cash: float, fee: float, trades: int) -> None:
+        """The sum of some postings of one symbol and interval."""
+        e = self.entry(sym, number)
+        for side in sides:
+            e.cash[side] += cash
+            e.fees[side] += fee
+            e.trades[side] += trades
+        self.move(sym, number, sides, units)
 
     def fund(self, book: str, sym: int, t: int, amount: float) -> None:
         e = self.entry(sym, t // SHELF_NS)
         for side in _sides(book):
             e.funding[side] += amount
 
-    def _move(self, sym: int, number: int, sides: tuple[int, ...], units: int) -> None:
+    def move(self, sym: int, number: int, sides: tuple[int, ...], units: int) -> None:
         """A posting's quantity, and what the splits after it make of that."""
         if units == 0:
             return
@@ -214,7 +201,7 @@ class Ledger:
                     self._add(sym, later, side, more)
 
     def split(self, sym: int, number: int, ratio: float) -> None:
-        """`ratio` new units for one, from this interval on, as `splits` knows it: every position carried in is multiplied (and `_move` does so with
+        """`ratio` new units for one, from this interval on, as `splits` knows it: every position carried in is multiplied (and `move` does so with
         what is posted before it later).
         """
         self.entry(sym, number)  # what it is worth changes, be nothing multiplied
@@ -272,6 +259,47 @@ class Ledger:
                     self._carry(sym, e, -1)
                 gone.append((sym, number))
         return gone
+
+
+class Sums(NamedTuple):
+    """What many postings add, shape (n,) each: signed units of quantity, money without fees, fees; units as the venue counts them (live)."""
+
+    quantity: F64
+    cash: F64
+    fees: F64
+    held: F64 | None = None
+    trades: bool = True  # each is one
+
+
+def post(ledgers: Sequence[Ledger], who: I64, book: str, syms: I64, p: Postings, sign: int = 1) -> None:
+    """Post fills of many strategies at once: `who` is each posting's place in `ledgers`, `syms` its symbol code."""
+    _post(ledgers, who, book, syms, p.ts, Sums(p.quantity, -p.quantity * p.price, p.fee, p.held if book == LIVE else None), sign)
+
+
+def post_rows(ledgers: Sequence[Ledger], who: I64, rows: Rows | Fresh, sign: int = 1) -> None:
+    """Post the simulated executions of backtest decisions of many strategies (see `Ledger.post_rows`)."""
+    w = np.flatnonzero((rows["b_q"] > 0) & ((rows["flags"] & B_FILLS) == 0))
+    s, q, cash, fees = (rows[f][w].astype(np.float64) for f in ("side", "b_q", "b_not", "b_fee"))
+    _post(ledgers, who[w], BACKTEST, rows["sym"][w].astype(np.int64), rows["b_first"][w], Sums(s * q, -s * cash, fees), sign)
+
+
+def _post(ledgers: Sequence[Ledger], who: I64, book: str, syms: I64, ts: I64, sums: Sums, sign: int = 1) -> None:
+    if len(ts) == 0:
+        return
+    sides, table = _sides(book), np.unique(syms)
+    codes = ((who * len(table) + np.searchsorted(table, syms)) << 32) + ts // SHELF_NS
+    uniq, place = np.unique(codes, return_inverse=True)
+    n = len(uniq)
+    q, c, f = (np.bincount(place, sign * v, n).tolist() for v in (np.rint(sums.quantity * UNIT), sums.cash, sums.fees))
+    k = (sign * np.bincount(place, minlength=n)).tolist() if sums.trades else [0] * n
+    h = np.bincount(place, sign * np.rint(sums.held * UNIT), n).tolist() if sums.held is not None else []
+    symbols = table.tolist()
+    for i, code in enumerate(uniq.tolist()):
+        at, number = code >> 32, code & 0xFFFFFFFF
+        mine, sym = ledgers[at // len(symbols)], symbols[at % len(symbols)]
+        mine.put(sym, number, sides, int(q[i]), c[i], f[i], k[i])
+        if h:
+            mine.move(sym, number, (HELD,), int(h[i]))
 
 
 def _sides(book: str) -> tuple[int, ...]:

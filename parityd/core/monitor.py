@@ -27,7 +27,7 @@ from parityd.core.runs import run_of_file, span_of, strip
 from parityd.core.said import hear
 from parityd.core.splits import Splits
 from parityd.core.strategy import Strategy
-from parityd.core.taking import Share, by_strategy, take_in_share, take_prices
+from parityd.core.taking import Haul, by_strategy, take_in_all, take_prices
 from parityd.core.terms import Instruments, Names, canonical
 
 MOST_ROWS = 60_000  # rows held in memory; older shelves are read again when they are needed
@@ -101,12 +101,10 @@ class Monitor:
         for f, got in zip(files, counted, strict=True):
             self.rebuilder.see(f.book, got)
             self._rare_first(f.book, got.rare)
-        shares = self._shares(files, counted)
-        for name, share in shares.items():
-            take_prices(self, self.strategies[name], share)
-        for name, share in shares.items():
-            take_in_share(self, self.strategies[name], share, now)
-        out.touched.update(shares)
+        haul = self._haul(files, counted)
+        take_prices(self, haul)
+        take_in_all(self, haul, now)
+        out.touched.update(haul.codes)
         self._hear(files, counted, out)
         self._late_fees()
         out.touched.update(self.rebuilder.strategies())
@@ -121,19 +119,17 @@ class Monitor:
             for code, newest in s.memory.fee_until.items():
                 self.prices.watched[code] = max(newest, self.prices.watched.get(code, newest))
 
-    def _shares(self, files: list[FileBatch], counted: list[Counted]) -> dict[str, Share]:
-        """The turn's decisions, fills and orders, a strategy each."""
-        out: dict[str, Share] = {}
+    def _haul(self, files: list[FileBatch], counted: list[Counted]) -> Haul:
+        """The turn's decisions, fills and orders."""
+        out = Haul(self)
         both = list(zip(files, counted, strict=True))
         for book in BOOKS:
-            for name, d in by_strategy([g.decisions for f, g in both if f.book == book and g.decisions is not None]):
-                out.setdefault(name, Share()).decisions[book] = d
-            for name, c in by_strategy([g.fills for f, g in both if f.book == book and g.fills is not None]):
-                out.setdefault(name, Share()).fills[book] = c
+            mine = [g for f, g in both if f.book == book]
+            out.bring(book, [g.decisions for g in mine if g.decisions is not None], [g.fills for g in mine if g.fills is not None])
         for f, got in both:
             for line in got.rare:
                 if isinstance(line.record, Order):
-                    out.setdefault(line.record.strategy, Share()).orders[f.book].append((line, self._run_of(f, line.record.strategy)))
+                    out.order(f.book, line, line.record.strategy, self._run_of(f, line.record.strategy))
         return out
 
     def _run_of(self, f: FileBatch, strategy: str) -> str:

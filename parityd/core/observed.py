@@ -16,6 +16,7 @@ import numpy as np
 from parityd.core import obedience
 from parityd.core.columns import FillColumns
 from parityd.core.executions import Executions, order_names
+from parityd.core.joining import each
 from parityd.core.records import BOOKS, LIVE, NO_TS
 from parityd.core.strategy import Reported, Strategy
 from parityd.core.watch import TAPE, UNIT, Aligned, Anchor, Balances, Compared, Seed, Tape, Watch
@@ -32,15 +33,15 @@ GAPS = 8
 
 def note_fills(m: Monitor, c: FillColumns, e: Executions, *, back: bool = False) -> None:
     """Live fills with their executions (postings in the order of `c`); `back`: busted, to be taken out again."""
-    several = len(e.pairs) > 1
-    account = np.fromiter(map(m.names.code, c.account), np.int32, len(c)) if any(c.account) else np.zeros(len(c), np.int32)
+    account = np.fromiter(map(m.names.code, c.account), np.int64, len(c)) if any(c.account) else None
     orders = None
-    for k, pair in enumerate(e.pairs):
+    for k, mine in each(e.fill_pair):
+        pair = e.pairs[k]
         watch, stops = m.strategies[pair.strategy].memory.watch, m.strategies[pair.strategy].memory.publications.stops()
         if stops and orders is None:
             orders = order_names(e.pairs, e.fill_pair, c)
-        for code in np.unique(account[e.fill_pair == k]).tolist():
-            w = np.flatnonzero((e.fill_pair == k) & (account == code)) if several or account.any() else np.arange(len(c))
+        for code, at in each(account[mine]) if account is not None else ((0, slice(None)),):
+            w = mine[at]
             rows = _tape(e, c, w, pair.sym, code)
             if stops and orders is not None:
                 rows["order"] = orders[w]

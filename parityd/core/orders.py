@@ -6,6 +6,8 @@
 3. An execution's submission is the earliest of its orders and their parents.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -63,19 +65,19 @@ def _links(told: list[tuple[int, Order]], seeds: U64, side: I64) -> U64:
     return np.array([name_of_side(int(t), int(s)) if t else 0 for t, s in zip(trades, side, strict=True)], np.uint64)
 
 
-def link_rows(book: str, c: FillColumns, e: Executions, wanted: NDArray[np.bool_]) -> Rows:
-    """What fills with a trade id say of their orders: that these belong to the trade. `wanted`: of which fills."""
+def link_rows(book: str, c: FillColumns, e: Executions, wanted: NDArray[np.bool_]) -> tuple[Rows, I64]:
+    """What fills with a trade id say of their orders: that these belong to the trade; and a fill of each. `wanted`: of which fills."""
+    if not wanted.any():
+        return blank(0), np.zeros(0, np.int64)
     w = np.flatnonzero(wanted & given(c.trade_id) & (c.decision_ts == NO_TS))
     if len(w) == 0:
-        return blank(0)
+        return blank(0), w
     orders = order_names(e.pairs, e.fill_pair, c)[w]
     w, orders = w[orders != 0], orders[orders != 0]
     orders, first = np.unique(orders, return_index=True)
-    at = e.fill_pair[w[first]]
-    sym, ccy = (np.array([getattr(p, f) for p in e.pairs], np.int32)[at] for f in ("sym", "ccy"))
-    return rows_named(
-        book, orders, sym=sym, ccy=ccy, side=np.sign(e.postings.quantity[w[first]]).astype(np.int8), link=e.fill_name[w[first]]
-    )
+    of = w[first]
+    sym, ccy = (np.array([getattr(p, f) for p in e.pairs], np.int32)[e.fill_pair[of]] for f in ("sym", "ccy"))
+    return rows_named(book, orders, sym=sym, ccy=ccy, side=np.sign(e.postings.quantity[of]).astype(np.int8), link=e.fill_name[of]), of
 
 
 def follow(books: Books, book: str, names: U64) -> None:
@@ -149,9 +151,9 @@ def followed(books: Books, e: Executions) -> U64:
     return names
 
 
-def wants_orders(books: Books, e: Executions) -> NDArray[np.bool_]:
-    """Fills whose order's submission can matter: of the live book only where executions are joined by time."""
+def wants_orders(books: Sequence[Books], e: Executions) -> NDArray[np.bool_]:
+    """Fills whose order's submission can matter: of the live book only where executions are joined by time. `books`: of each of `e.pairs`."""
     if e.book == BACKTEST:
         return np.ones(len(e.fill_pair), np.bool_)
-    cells = [books.cells.get(p.sym) for p in e.pairs]
+    cells = [own.cells.get(p.sym) for own, p in zip(books, e.pairs, strict=True)]
     return np.array([c is None or c.idless or not c.ids_shared for c in cells], np.bool_)[e.fill_pair]

@@ -255,7 +255,7 @@ def _tie_orders(m: Monitor, s: Strategy, piece: Piece, asked: Asked) -> None:
         return
     e = fill_executions(book, c, m.instruments, m.prices.fees)
     wanted = np.isin(_syms(e)[e.fill_pair], list(asked.orders)) & ~busted(s, book, c) & ~replaced(m.instruments, s, book, c)
-    rows = link_rows(book, c, e, wanted)
+    rows, _ = link_rows(book, c, e, wanted)
     if len(rows):
         take_in(s.books, book, rows)
         follow(s.books, book, rows["lkey" if book == LIVE else "bkey"])

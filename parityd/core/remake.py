@@ -217,7 +217,7 @@ def _orders(s: Strategy, taken: Taken, book: str) -> None:
     """Tie the orders of these fills to their trades again."""
     for c, names in zip(taken.fills[book], taken.named[book], strict=True):
         e = fill_executions(book, c, taken.m.instruments, taken.m.prices.fees)
-        rows = link_rows(book, c, e, wants_orders(s.books, e) & ~np.isin(names, list(s.memory.multi)))
+        rows, _ = link_rows(book, c, e, wants_orders([s.books] * len(e.pairs), e) & ~np.isin(names, list(s.memory.multi)))
         if len(rows):
             take_in(s.books, book, rows)
             follow(s.books, book, rows[KEY[book]])

@@ -128,17 +128,17 @@ class Shelf:
 
     def append(self, rows: Rows, texts: Texts | list[str]) -> NDArray[np.int64]:
         """Add rows; `texts` are their trade ids ("" where they have none). Returns their places."""
-        return self.lay(rows.copy() if self.n == 0 else rows, *encoded(texts))
+        return self.lay(rows, *encoded(texts))
 
     def lay(self, rows: Rows, text: bytes, lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Add rows that are the shelf's from now on, with their trade ids joined and the length of each in bytes. Returns their places."""
+        """Add rows with their trade ids joined and the length of each in bytes. Returns their places."""
         at = self.n
         if at:
             self._reserve(len(rows))
             mine = self.view[at : at + len(rows)]
             mine[:] = rows
         else:
-            mine = self.view = rows
+            mine = self.view = rows.copy()
         mine["tid_len"] = lengths
         mine["tid_at"] = len(self.text) + np.cumsum(lengths) - lengths
         self.text += text

@@ -8,7 +8,6 @@
 """
 
 from collections.abc import Callable, Iterator
-from itertools import pairwise
 from typing import NamedTuple
 
 import msgspec
@@ -21,7 +20,7 @@ from parityd.core.hashing import U64
 from parityd.core.index import GONE, Places
 from parityd.core.parameters import Parameters
 from parityd.core.records import NO_TS
-from parityd.core.rows import DEAD, PAIRING_TIMES, SHELF_NS, Rows, Shelf, Texts, blank, encoded, shelf_of
+from parityd.core.rows import DEAD, PAIRING_TIMES, SHELF_NS, Rows, Shelf, Texts, blank, shelf_of
 from parityd.core.stretches import Summaries
 from parityd.core.summary import ShelfSummary
 
@@ -54,14 +53,14 @@ class At(NamedTuple):
             yield int(self.numbers[w[0]]), w
 
 
-def furthest(rows: Rows | Fresh) -> int:
-    """How far a time by which a row can be found lies from its trade time, at most (ns)."""
+def distances(rows: Rows | Fresh) -> I64:
+    """How far a time by which each row can be found lies from its trade time, at most (ns)."""
     t = np.ascontiguousarray(rows["t"])
-    most = 0
+    most = np.zeros(len(t), np.int64)
     for f in _TIMES:
         ts = rows[f]
-        apart = np.where(ts == NO_TS, 0, ts - t)
-        most = max(most, int(apart.max()), -int(apart.min()))
+        if len(ts) and (ts.strides[0] or ts[0] != NO_TS):
+            np.maximum(most, np.where(ts == NO_TS, 0, np.abs(ts - t)), out=most)
     return most
 
 
@@ -227,27 +226,10 @@ class Shelves:
         for number, w in At(numbers, numbers).groups():
             self.shelf(number).append(rows[w], texts[w])
             self.mark(number)
-        self._place(rows, numbers)
+        self.place(rows, numbers)
         self.note(rows)
 
-    def lay(self, fresh: Fresh, texts: Texts) -> None:
-        """New rows that were derived already, each onto the shelf of its trade time."""
-        if len(fresh) == 0:
-            return
-        fresh["pk"] = np.where(fresh["bkey"] != 0, fresh["bkey"], fresh["lkey"])
-        numbers = fresh["t"] // SHELF_NS
-        order = np.argsort(numbers, kind="stable")
-        data, lengths = encoded(texts[order])
-        sorted_, rows, ends = numbers[order], fresh.laid(order), np.concatenate([[0], np.cumsum(lengths)])
-        edges = [0, *(np.flatnonzero(sorted_[1:] != sorted_[:-1]) + 1).tolist(), len(order)]
-        for a, b in pairwise(edges):
-            number = int(sorted_[a])
-            self.shelf(number).lay(rows[a:b], data[ends[a] : ends[b]], lengths[a:b])
-            self.mark(number)
-        self._place(fresh, numbers)
-        self.note(fresh)
-
-    def _place(self, rows: Rows | Fresh, numbers: I64) -> None:
+    def place(self, rows: Rows | Fresh, numbers: I64) -> None:
         """Let their names be found there."""
         b, l = rows["bkey"], rows["lkey"]
         for names, own in ((b, np.flatnonzero(b != 0)), (l, np.flatnonzero((l != 0) & (l != b)))):

@@ -45,6 +45,12 @@ def executed(rows: "Rows | Fresh", book: str) -> Mask:
     return out
 
 
+def nameless(rows: "Rows | Fresh", book: str) -> Mask:
+    """Rows with an execution of this book without a trade id."""
+    out: Mask = ((rows["flags"] & np.uint16(B_ID if book == BACKTEST else L_ID)) == 0) & executed(rows, book)
+    return out
+
+
 def trades(rows: "Rows | Fresh") -> NDArray[np.uint64]:
     """The trade id's hash of rows of one trade (not of pairs by time), 0 without."""
     return np.where(rows["b_trade"] != 0, rows["b_trade"], rows["l_trade"])

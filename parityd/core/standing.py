@@ -14,7 +14,7 @@ from parityd.core.fresh import Fresh
 from parityd.core.hashing import U64, mix, seed
 from parityd.core.identities import ANY, fill_key, keys_of_any
 from parityd.core.parameters import Parameters
-from parityd.core.records import BACKTEST, LIVE, Bust
+from parityd.core.records import BACKTEST, LIVE, NO_TS, Bust
 from parityd.core.rows import MIXED, Rows
 from parityd.core.runs import created_of, superseded
 from parityd.core.sides import trades
@@ -65,21 +65,28 @@ def replaced(instruments: Instruments, s: Strategy, book: str, c: Columns) -> Ma
     return replaced_by(instruments, book, c, s.books.runs)
 
 
-def give_runs(s: Strategy, e: Executions, run_id: list[str]) -> None:
-    """Give backtest rows of one strategy the creation time of their run, the oldest where they have records of several."""
+def give_runs(s: Strategy, e: Executions, run_id: list[str], own: Mask | None = None) -> None:
+    """Give backtest rows of one strategy the creation time of their run, the oldest where they have records of several. `own`: which of the
+    records are the strategy's, None = all.
+    """
     rows = e.fresh
     if e.book == LIVE or not s.books.runs or not len(rows):
         return
-    created = created_of(s.books.runs, run_id)
-    rows["b_run"] = created[e.lead]
-    if len(e.fill_name) == len(rows) or (created == created[0]).all():
+    mine = np.ones(len(e.fill_name), np.bool_) if own is None else own
+    created = np.full(len(mine), NO_TS)
+    created[mine] = created_of(s.books.runs, [run_id[i] for i in np.flatnonzero(mine).tolist()])
+    if "b_run" not in rows.columns:
+        rows["b_run"] = NO_TS
+    run, w = rows["b_run"], mine[e.lead]
+    run[w] = created[e.lead[w]]
+    if len(e.fill_name) == len(rows) or len(np.unique(created[mine])) == 1:
         return
     order = np.argsort(rows["bkey"], kind="stable")
     at = order[np.minimum(np.searchsorted(rows["bkey"][order], e.fill_name), len(order) - 1)]
-    newest, known = rows["b_run"].copy(), rows["bkey"][at] == e.fill_name
-    np.minimum.at(rows["b_run"], at[known], created[known])
+    newest, known = run.copy(), mine & (rows["bkey"][at] == e.fill_name)
+    np.minimum.at(run, at[known], created[known])
     np.maximum.at(newest, at[known], created[known])
-    rows["flags"] |= np.where(newest != rows["b_run"], MIXED, 0).astype(np.uint16)
+    rows["flags"] |= np.where(newest != run, MIXED, 0).astype(np.uint16)
 
 
 def carried_out(book: str, d: DecisionColumns) -> Mask:

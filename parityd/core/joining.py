@@ -1,0 +1,183 @@
+"""Executions of one batch, of all its strategies at once: merged with rows that are known, joined by id, laid onto their shelves.
+
+1. A name is of one strategy, so that batches of many strategies are sorted, looked up, joined and measured as one.
+2. Only what meets a known row goes through that strategy's own `Books`; the usual record never does.
+3. `Batch.known` is right until rows are written: who changes shelves first looks again (`batch`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parityd.core.attribution import derive
+from parityd.core.fresh import Fresh, joined_by_id
+from parityd.core.hashing import U64
+from parityd.core.index import GONE, Places
+from parityd.core.records import BACKTEST, BOOKS, LIVE
+from parityd.core.rows import SHELF_NS, TIMES, Texts, encoded
+from parityd.core.shelves import NEAR_NS, distances
+from parityd.core.sides import KEY, nameless
+
+if TYPE_CHECKING:
+    from parityd.core.books import Books
+
+BLOCK = 8192
+NOTED = ("sym", "side", "flags", "how", "bkey", "lkey", "b_trade", "l_trade", "b_q", "l_q", *TIMES)  # what `Books.note` looks at
+I64 = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Executions of one book with their trade ids; `who`: whose, a place in the caller's list of strategies."""
+
+    rows: Fresh
+    texts: Texts
+    who: I64
+    known: Mask  # those whose name lies on a shelf
+    repeated: Mask  # those whose name stands in the batch more than once
+
+    def __len__(self) -> int:
+        return self.rows.n
+
+    def only(self, index: Mask | I64) -> Batch:
+        return Batch(self.rows[index], self.texts[index], self.who[index], self.known[index], self.repeated[index])
+
+
+def batch(places: Places, book: str, rows: Fresh, texts: Texts, who: I64) -> Batch:
+    """Look the names of these executions up."""
+    names: U64 = rows[KEY[book]]
+    order = np.argsort(names, kind="stable")
+    ordered = names[order]
+    known, repeated = np.empty(len(names), np.bool_), np.zeros(len(names), np.bool_)
+    known[order] = places.find(ordered) != GONE
+    again = np.flatnonzero(ordered[1:] == ordered[:-1])
+    repeated[order[again]] = repeated[order[again + 1]] = True
+    return Batch(rows, texts, who, known, repeated)
+
+
+def each(who: I64) -> Iterator[tuple[int, I64]]:
+    """(whose, which of these are theirs)."""
+    if len(who) == 0:
+        return
+    if who[0] == who[-1] and (who == who[0]).all():
+        yield int(who[0]), np.arange(len(who))
+        return
+    order = np.argsort(who, kind="stable")
+    ordered = who[order]
+    for w in np.split(order, np.flatnonzero(ordered[1:] != ordered[:-1]) + 1):
+        yield int(who[w[0]]), w
+
+
+def absorb(books: Sequence[Books], parts: dict[str, Batch]) -> None:
+    """Take in executions of both books; names may repeat and may be known."""
+    left = dict(parts)
+    while left:
+        once: dict[str, Batch] = {}
+        for book in [b for b in BOOKS if b in left]:
+            part = left.pop(book)
+            first, more = _firsts(book, part)
+            once[book] = first
+            if more is not None:
+                left[book] = more
+        for book, part in once.items():
+            once[book] = _merged(books, book, part)
+        for b, l in _blocks(once.get(BACKTEST), once.get(LIVE)):
+            _insert(books, b, l)
+        for book, part in left.items():
+            left[book] = batch(books[0].places, book, part.rows, part.texts, part.who)
+
+
+def _firsts(book: str, part: Batch) -> tuple[Batch, Batch | None]:
+    """(each name once; the repetitions, None where there are none)."""
+    if not part.repeated.any():
+        return part, None
+    first = np.zeros(len(part), np.bool_)
+    first[np.unique(part.rows[KEY[book]], return_index=True)[1]] = True
+    return part.only(first), part.only(~first)
+
+
+def _merged(books: Sequence[Books], book: str, part: Batch) -> Batch:
+    """Merge what belongs to known rows; give back the rest."""
+    if not part.known.any():
+        return part
+    rest = ~part.known
+    spots = np.flatnonzero(part.known)
+    for k, w in each(part.who[spots]):
+        mine = spots[w]
+        rest[mine] = ~books[k].merge_known(book, part.rows[mine], part.texts[mine])
+    return part.only(rest)
+
+
+def _blocks(b: Batch | None, l: Batch | None) -> Iterator[tuple[Batch | None, Batch | None]]:
+    """The same in pieces of whole strategies, some `BLOCK` rows each: what is worked on stays in the processor's cache."""
+    parts = [p for p in (b, l) if p is not None and len(p)]
+    sizes = (
+        np.sum([np.bincount(p.who, minlength=1 + max(int(q.who.max()) for q in parts)) for p in parts], axis=0) if parts else np.zeros(0)
+    )
+    if sizes.sum() <= BLOCK or np.count_nonzero(sizes) <= 1:
+        yield b, l
+        return
+    block = np.cumsum(sizes) // BLOCK
+    pieces = [dict(each(block[p.who])) if p is not None else {} for p in (b, l)]
+    for k in sorted({*pieces[0], *pieces[1]}):
+        yield tuple(p.only(own[k]) if p is not None and k in own else None for p, own in zip((b, l), pieces, strict=True))  # type: ignore[misc]
+
+
+def _insert(books: Sequence[Books], b: Batch | None, l: Batch | None) -> None:
+    """New names of both books: joined by id where they share one, then laid onto their shelves."""
+    parts: list[tuple[Fresh, Texts, I64]] = []
+    if b is not None and l is not None and len(b) and len(l):
+        _, ib, il = np.intersect1d(b.rows["bkey"], l.rows["lkey"], assume_unique=True, return_indices=True)
+        if len(ib):
+            parts.append((joined_by_id(b.rows[ib], l.rows[il]), b.texts[ib], b.who[ib]))
+            b, l = _without(b, ib), _without(l, il)
+    parts += [(p.rows, p.texts, p.who) for p in (b, l) if p is not None and len(p)]
+    if not parts:
+        return
+    limits = np.array([x.suspect_bps() for x in books])
+    for rows, _, who in parts:
+        derive(rows, float(limits[0]) if len(limits) == 1 or (limits == limits[0]).all() else limits[who])
+    lay(books, Fresh.joined([x for x, _, _ in parts]), np.concatenate([x for _, x, _ in parts]), np.concatenate([x for _, _, x in parts]))
+
+
+def _without(part: Batch, gone: I64) -> Batch:
+    keep = np.ones(len(part), np.bool_)
+    keep[gone] = False
+    return part.only(keep)
+
+
+def lay(books: Sequence[Books], rows: Fresh, texts: Texts, who: I64) -> None:
+    """New rows that were derived already, each onto the shelf of its trade time."""
+    rows["pk"] = np.where(rows["bkey"] != 0, rows["bkey"], rows["lkey"])
+    numbers = rows["t"] // SHELF_NS
+    order = np.lexsort((numbers, who)) if who[0] != who[-1] or (who != who[0]).any() else np.argsort(numbers, kind="stable")
+    books[0].place(rows, numbers)
+    who, numbers = who[order], numbers[order]
+    text, lengths = encoded(texts[order])
+    laid, ends = rows.laid(order), np.concatenate([[0], np.cumsum(lengths)])
+    edges = np.flatnonzero((numbers[1:] != numbers[:-1]) | (who[1:] != who[:-1])) + 1
+    starts, stops = [0, *edges.tolist()], [*edges.tolist(), len(who)]
+    for a, b, k, number in zip(starts, stops, who[starts].tolist(), numbers[starts].tolist(), strict=True):
+        books[k].shelf(number).lay(laid[a:b], text[ends[a] : ends[b]], lengths[a:b])
+        books[k].mark(number)
+    _note(books, rows, who, order)
+
+
+def _note(books: Sequence[Books], rows: Fresh, who: I64, order: I64) -> None:
+    """Let every strategy learn from its new rows; of the usual ones only how far they lie apart. `who` is sorted, by `order`."""
+    first = np.ones(len(who), np.bool_)
+    first[1:] = who[1:] != who[:-1]
+    starts = np.flatnonzero(first)
+    near = np.maximum.reduceat(distances(rows)[order], starts)
+    odd = np.logical_or.reduceat((nameless(rows, BACKTEST) | nameless(rows, LIVE))[order], starts)
+    sym, told = rows["sym"][order], rows.only(NOTED)
+    for i, (a, b) in enumerate(zip(starts.tolist(), [*starts[1:].tolist(), len(who)], strict=True)):
+        mine = books[int(who[a])]
+        if odd[i] or near[i] > NEAR_NS or not mine.nothing_new(np.unique(sym[a:b]).tolist(), int(near[i])):
+            mine.note(told[order[a:b]])
