@@ -286,7 +286,7 @@ def one_by_one(rows):
 
 
 @pytest.mark.parametrize(
-    ("seed", "sizes"), [(1, [-3, -2, -1, 1, 2, 3]), (2, [-0.3, 0.1, 0.1, 0.1]), (3, [1]), (4, [-2e11, 1e11, 3e11]), (5, [-1, 1])]
+    ("seed", "sizes"), [(1, [-3, -2, -1, 1, 2, 3]), (2, [-0.3, 0.1, 0.1, 0.1]), (3, [1]), (4, [-2e8, 1e8, 3e8]), (5, [-1, 1])]
 )
 def test_solved_for_all_fills_at_once_each_trip_is_what_it_is_one_by_one(seed, sizes):
     rng = random.Random(seed)

@@ -303,7 +303,7 @@ def test_neither_a_rerun_backtest_nor_advisory_mode_lifts_what_is_in_force(tmp_p
         "run_id": "again",
         "created": stamp(now),
         "from": stamp(now - timedelta(hours=2)),
-        "to": stamp(now),
+        "to": stamp(now - timedelta(minutes=30)),
     }
     box.drop("backtest", run, *again)
     box.configure("auto_disable_on_drift = false\n" + RECENT)
