@@ -25,9 +25,10 @@ help: ## what can be made
 run: $(RUN) ## the demo: the real daemon on the bundled sample (ARGS="--speed 1000" passes options)
 	@$(BIN)/parityd demo $(ARGS)
 
-test: $(DEV) ## the tests, side by side and then those that run alone (ARGS="tests/test_settings.py -x" passes options, WORKERS=0 runs them in one process)
+test: $(DEV) ## the tests, side by side, then the fault tests and those that run alone (ARGS="tests/test_settings.py -x" passes options, WORKERS=0 runs them in one process)
 	@run() { $(BIN)/python -m pytest "$$@" $(ARGS) || [ $$? = 5 ]; }; failed=0; \
-	run -n $(WORKERS) --dist loadfile -m "not alone and not torture and not integrations" || failed=1; \
+	run -n $(WORKERS) --dist loadfile -m "not apart and not alone and not torture and not integrations" || failed=1; \
+	run -n $(WORKERS) --dist loadfile -m "apart and not torture" || failed=1; \
 	run -m "alone and not torture and not integrations" || failed=1; \
 	exit $$failed
 

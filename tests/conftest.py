@@ -16,7 +16,8 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else each of a thousand start
 
 HERE = Path(__file__).parent
 # Folders and files whose tests watch the clock closely, boot a machine, or mount and fill disks: `make test` runs them after the others, one at a time.
-ALONE = ("faults", "e2e/test_systemd.py", "engine/test_gate_cost.py", "web/test_browser.py", "web/test_server.py")
+APART = ("faults",)  # mostly wait for the disk and for processes: side by side with each other, not with the others
+ALONE = ("e2e/test_systemd.py", "engine/test_gate_cost.py", "web/test_browser.py", "web/test_server.py")
 ALLOWED = (
     r"(are|is) not here",  # other projects' exports, which may not be copied into this one
     r"is not at hand",
@@ -29,11 +30,12 @@ IN_CI = os.environ.get("CI", "").lower() in ("1", "true", "yes")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what runs alone."""
+    """Mark what runs apart, and what runs alone."""
     for item in items:
         place = item.path.relative_to(HERE) if item.path.is_relative_to(HERE) else item.path
-        if any(place == Path(one) or Path(one) in place.parents for one in ALONE):
-            item.add_marker(pytest.mark.alone)
+        for marker, places in ((pytest.mark.apart, APART), (pytest.mark.alone, ALONE)):
+            if any(place == Path(one) or Path(one) in place.parents for one in places):
+                item.add_marker(marker)
 
 
 def _judged(report: Any) -> Any:
