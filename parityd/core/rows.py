@@ -243,19 +243,3 @@ class Shelf:
         self.stored = self.n
         self.changed.clear()
         return rows, octets[spots].tobytes()
-
-
-def fold_deltas(number: int, deltas: list[tuple[Rows, bytes]]) -> Shelf:
-    """Stored pieces in their order -> the shelf; of rows with one `pk` the last stands, tombstones go."""
-    if not deltas:
-        return Shelf(number)
-    base = np.cumsum([0, *[len(t) for _, t in deltas]])
-    parts = []
-    for (rows, _), at in zip(deltas, base, strict=False):
-        moved = rows.copy()
-        moved["tid_at"] = moved["tid_at"] + at
-        parts.append(moved)
-    rows = np.concatenate(parts)
-    last = len(rows) - 1 - np.unique(rows["pk"][::-1], return_index=True)[1]
-    rows = rows[np.sort(last)]
-    return Shelf(number, rows[(rows["flags"] & DEAD) == 0], b"".join(t for _, t in deltas))

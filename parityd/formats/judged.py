@@ -6,7 +6,7 @@
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import msgspec
@@ -43,6 +43,7 @@ _DECIMAL = re.compile(r"\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?\s*\Z", 
 _NOT_FINITE = re.compile(r"\s*[+-]?(?:nan|inf|infinity)\s*\Z", re.IGNORECASE)
 _I64 = NDArray[np.int64]
 C = TypeVar("C", FillColumns, DecisionColumns)
+R = TypeVar("R", Fill, Decision)
 
 
 def _shape(kind: type[Native]) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -91,20 +92,15 @@ def _said(message: str) -> str:
     return f"{where.rstrip('`')}: {what}" if where else what
 
 
-def _fills(context: Context, rows: list[Fill], lines: _I64, runs: Runs) -> tuple[FillColumns | None, list[Refusal]]:
+def _columns(
+    make: Callable[..., tuple[C | None, list[Refusal]]], context: Context, rows: list[R], lines: _I64, runs: Runs
+) -> tuple[C | None, list[Refusal]]:
+    """Records of one kind -> columns in the order of their lines, each under the run that it belongs to."""
     if not runs:
-        return fill_columns(context.book, rows, lines, context.bounds)
-    made = [fill_columns(context.book, [rows[i] for i in at], lines[at], context.bounds, run) for run, at in runs.groups(rows, lines)]
+        return make(context.book, rows, lines, context.bounds)
+    made = [make(context.book, [rows[i] for i in at], lines[at], context.bounds, run) for run, at in runs.groups(rows, lines)]
     parts = [c for c, _ in made if c is not None]
-    return _in_order(FillColumns.joined(parts)) if parts else None, [r for _, refused in made for r in refused]
-
-
-def _decisions(context: Context, rows: list[Decision], lines: _I64, runs: Runs) -> tuple[DecisionColumns | None, list[Refusal]]:
-    if not runs:
-        return decision_columns(context.book, rows, lines, context.bounds)
-    made = [decision_columns(context.book, [rows[i] for i in at], lines[at], context.bounds, run) for run, at in runs.groups(rows, lines)]
-    parts = [c for c, _ in made if c is not None]
-    return _in_order(DecisionColumns.joined(parts)) if parts else None, [r for _, refused in made for r in refused]
+    return _in_order(type(parts[0]).joined(parts)) if parts else None, [r for _, refused in made for r in refused]
 
 
 def _in_order(columns: C) -> C:
@@ -120,11 +116,13 @@ def columned(context: Context, records: list[Native], lines: _I64, runs: Runs) -
     more: list[Refusal] = []
     n_fills, n_decisions = kinds.count(Fill), kinds.count(Decision)
     if n_fills == len(records):
-        fills, refused = _fills(context, records, lines, runs)  # type: ignore[arg-type]
+        fills, refused = _columns(fill_columns, context, records, lines, runs)  # type: ignore[type-var]
     elif n_fills:
-        fills, refused = _fills(context, [r for r in records if type(r) is Fill], _where(kinds, lines, Fill), runs)
+        fills, refused = _columns(fill_columns, context, [r for r in records if type(r) is Fill], _where(kinds, lines, Fill), runs)
     if n_decisions:
-        decisions, more = _decisions(context, [r for r in records if type(r) is Decision], _where(kinds, lines, Decision), runs)
+        decisions, more = _columns(
+            decision_columns, context, [r for r in records if type(r) is Decision], _where(kinds, lines, Decision), runs
+        )
     made = Block(decisions=decisions, fills=fills, rare=[], refusals=[*refused, *more])
     if n_fills + n_decisions < len(records):
         others = [i for i, kind in enumerate(kinds) if kind is not Fill and kind is not Decision]

@@ -30,13 +30,13 @@ from parityd.edges.spool import Scan
 from parityd.edges.waiting import Key
 from parityd.edges.watch import watch
 from parityd.service import configured, housekeeping
-from parityd.service.brain import TurnDone
 from parityd.service.intake import group
 from parityd.service.notices import Notices
 from parityd.service.operators import Watch
 from parityd.service.ops_notes import take as take_notes
 from parityd.service.schedule import Schedule
 from parityd.service.sources import Sources
+from parityd.service.turns import TurnDone
 from parityd.service.views import DeskView
 from parityd.service.workplace import App, export_audit, set_aside, suspects, take, tell_unfit
 from parityd.settings import Settings, SettingsError, load, reload_differences

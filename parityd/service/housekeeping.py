@@ -34,9 +34,9 @@ from parityd.edges.waiting import SpoolLimits
 from parityd.formats.containers import suffixes
 from parityd.formats.streams import unpacked
 from parityd.service import memory
-from parityd.service.brain import TurnDone
 from parityd.service.ops_archive import PACKED, Archived, days, digest, of_day
 from parityd.service.ops_rights import Fault, faults
+from parityd.service.turns import TurnDone
 from parityd.service.workplace import App
 from parityd.settings import Settings
 from parityd.store import AuditDraft

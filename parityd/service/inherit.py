@@ -11,8 +11,9 @@ import msgspec
 
 from parityd.core.commands import Halt
 from parityd.edges.halt import HaltState
-from parityd.service.brain import Brain, Operators
+from parityd.service.brain import Brain
 from parityd.service.ops_state import past_of_files
+from parityd.service.turns import Operators
 
 
 def inherit(brain: Brain, data_dir: Path) -> None:

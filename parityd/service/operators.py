@@ -23,7 +23,7 @@ from parityd.edges.command_files import CommandFolder, Letter, to_be_left
 from parityd.edges.commands import Accepted, Facts, Moment, Refused, Standing, Terms, Verdict
 from parityd.edges.overrides import judge, made_out
 from parityd.edges.signatures import verify
-from parityd.service.brain import TurnDone
+from parityd.service.turns import TurnDone
 from parityd.service.workplace import App
 from parityd.settings_service import Overrides
 from parityd.store.entries import AuditDraft

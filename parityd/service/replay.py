@@ -23,9 +23,9 @@ from parityd.core.commands import Command, Halt
 from parityd.core.instants import DAY_NS, day_start, day_text
 from parityd.core.verdicts import Change
 from parityd.service.arrivals import AsRecorded, ByTime
-from parityd.service.brain import Sources, TurnDone
 from parityd.service.past_settings import Past, past_settings
 from parityd.service.rerun import Rerun
+from parityd.service.turns import Sources, TurnDone
 from parityd.settings import Settings
 from parityd.store import connect
 from parityd.store.entries import Event

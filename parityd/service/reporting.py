@@ -14,6 +14,7 @@ from parityd.core.records import NO_TS
 from parityd.core.report import day_report
 from parityd.edges.files import replace_durably
 from parityd.service.extras import day_extras
+from parityd.service.turns import TurnDone
 from parityd.store.entries import AuditDraft, Commit, ReportEntry
 
 if TYPE_CHECKING:
@@ -146,7 +147,6 @@ class Reporter:
     def of_day(self, day: str, now: int) -> tuple[dict[str, Any], bool]:
         """Write the report of a day (CLI and schedule): (report, committed)."""
         from parityd.service import memory
-        from parityd.service.brain import TurnDone
 
         day_start(day)
         c = memory.gather(self.brain.v, self.brain.saved_names)

@@ -13,10 +13,11 @@ from parityd.core.assessing import Facts
 from parityd.core.publication import Entries, Head, no_better_than, same
 from parityd.edges.publish import Content, Publisher, Terms
 from parityd.edges.spool import Spool
-from parityd.service.brain import Brain, TurnDone
+from parityd.service.brain import Brain
 from parityd.service.reading import Read, Reader
 from parityd.service.reporting import Reporter
 from parityd.service.sessions import parameters_of
+from parityd.service.turns import TurnDone
 from parityd.settings import Settings
 from parityd.store import Store
 from parityd.store.entries import AuditRow, Commit, ReportEntry

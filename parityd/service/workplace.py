@@ -14,10 +14,11 @@ from parityd.edges.waiting import Key, Unfit, Unopened, Waiting
 from parityd.formats import Unreadable
 from parityd.service.ahead import Ahead
 from parityd.service.attempts import Attempts, Poisoned
-from parityd.service.brain import Brain, TurnDone
+from parityd.service.brain import Brain
 from parityd.service.intake import group
 from parityd.service.reading import Read, digest
 from parityd.service.retention import oldest
+from parityd.service.turns import TurnDone
 from parityd.settings import Settings
 from parityd.store import Store
 from parityd.store.entries import AuditDraft

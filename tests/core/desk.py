@@ -16,10 +16,11 @@ from parityd.core.monitor import Monitor
 from parityd.core.parameters import Parameters, SymbolTerms
 from parityd.core.rebuild import Rebuilder
 from parityd.core.records import Native, Run
-from parityd.core.rows import DEAD, HOW, PART, fold_deltas
+from parityd.core.rows import DEAD, HOW, PART
 from parityd.core.strategy import Memory
 from parityd.core.summary import ShelfSummary
 from parityd.core.terms import Names
+from parityd.store.segments import fold
 
 NAMES = ("d", "fee_bps", "timing_ms", "latency", "data", "timing", "slip", "impact", "fee", "oa", "ob")
 
@@ -46,7 +47,7 @@ class Desk:
         self.monitor = Monitor(self.parameters, names, self.load, Rebuilder(lambda _s: iter(list(self.given))))
 
     def load(self, strategy, number):
-        return fold_deltas(number, self.stored.get((strategy, number), []))
+        return fold(number, self.stored.get((strategy, number), []))
 
     def give(self, book, records, name="f"):
         self.turn([(book, records)], name)
