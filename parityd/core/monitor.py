@@ -23,7 +23,7 @@ from parityd.core.prices import Prices
 from parityd.core.rebuild import Rebuilder
 from parityd.core.records import BACKTEST, BOOKS, LIVE, Line, Mark, Order, Run
 from parityd.core.rows import Shelf
-from parityd.core.runs import run_of_file, span_of, strip
+from parityd.core.runs import announced, span_of, strip
 from parityd.core.said import hear
 from parityd.core.splits import Splits
 from parityd.core.strategy import Strategy
@@ -127,19 +127,21 @@ class Monitor:
             mine = [g for f, g in both if f.book == book]
             out.bring(book, [g.decisions for g in mine if g.decisions is not None], [g.fills for g in mine if g.fills is not None])
         for f, got in both:
+            runs = self._runs_of(f)
             for line in got.rare:
                 if isinstance(line.record, Order):
-                    out.order(f.book, line, line.record.strategy, self._run_of(f, line.record.strategy))
+                    out.order(f.book, line, line.record.strategy, runs.get(line.record.strategy, ""))
         return out
 
-    def _run_of(self, f: FileBatch, strategy: str) -> str:
-        return run_of_file(f.rare, strategy) if f.book == BACKTEST else ""
+    def _runs_of(self, f: FileBatch) -> dict[str, str]:
+        return announced(f.rare) if f.book == BACKTEST else {}
 
     def _hear(self, files: list[FileBatch], counted: list[Counted], out: Applied) -> None:
         """The rare records, one by one."""
         for f, got in zip(files, counted, strict=True):
+            runs = self._runs_of(f)
             for line in got.rare:
-                out.touched.update(hear(self, f.book, line, self._run_of(f, getattr(line.record, "strategy", ""))))
+                out.touched.update(hear(self, f.book, line, runs.get(getattr(line.record, "strategy", ""), "")))
             if got.shadows is not None:
                 self._shadows(got.shadows, out)
 

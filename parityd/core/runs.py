@@ -5,7 +5,7 @@
 3. What a row still holds of superseded records is taken off; where only a part of it is superseded the trade is made anew.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,6 +65,15 @@ def run_of_file(lines: Sequence[Line], strategy: str, *columns: Sequence[str]) -
         if isinstance(line.record, Run) and line.record.strategy == strategy:
             return str(line.record.run_id)
     return next((x for ids in columns for x in dict.fromkeys(ids) if x), "")
+
+
+def announced(lines: Iterable[Line]) -> dict[str, str]:
+    """The run that a file announces, by strategy; of several the first."""
+    out: dict[str, str] = {}
+    for line in lines:
+        if isinstance(line.record, Run):
+            out.setdefault(line.record.strategy, str(line.record.run_id))
+    return out
 
 
 def strip(books: Books, names: Names, run: RunSpan) -> tuple[Rows, set[int]]:
