@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from parityd.core.drift_lane import SHARES, Alarm, Channel, ChannelName
-from parityd.core.drift_ranks import FloatArray
+from parityd.core.drift_ranks import FloatArray, KeyArray
 from parityd.core.drift_sides import EPOCH_POINTS, IntervalSide, TradeSide
 
 __all__ = ["EPOCH_POINTS", "MIN_HORIZON", "SHARES", "STATE_VERSION", "Alarm", "Detectors"]
@@ -30,7 +30,7 @@ PAST_ALARMS = 8
 """Alarms of ended epochs that are remembered."""
 
 _FEW = 12
-_PIECE = 2048
+_PIECE = 8192
 
 
 class Detectors:
@@ -82,23 +82,33 @@ class Detectors:
         volatility or spread at the trade (NaN where unknown), `horizon` the trailing 30 days' matched trades at each trade (or one
         number), used should an epoch begin by itself; all of one length.
         """
-        key = np.ascontiguousarray(keys, dtype=np.uint64)
-        n = len(key)
-        price = _column(d, n, math.nan)
-        slips = _column(slippage, n, math.nan)
-        norms = _column(normaliser, n, math.nan)
+        n = len(np.asarray(keys))
+        columns = (np.ascontiguousarray(keys, dtype=np.uint64), *(_column(one, n, math.nan) for one in (d, slippage, normaliser)))
         horizons = _column(horizon, n, float(self.trades.horizon))
         raised: list[Alarm] = []
         done = 0
         while done < n:
-            self._begin_trades(slips[done], norms[done], horizons[done])
-            stop = min(done + min(_PIECE, self.trades.room), n)
-            one_by_one = stop - done < _FEW
-            feed = self.trades.add_each if one_by_one else self.trades.extend
-            took, alarms = feed(key[done:stop], price[done:stop], slips[done:stop], norms[done:stop])
+            took, alarms = self.take_trades(*(one[done:] for one in columns), horizons[done:])
             raised += alarms
             done += took
         return raised
+
+    def take_trades(
+        self, keys: KeyArray, d: FloatArray, slippage: FloatArray, normaliser: FloatArray, horizon: FloatArray
+    ) -> tuple[int, list[Alarm]]:
+        """As `step_trades`, but at most 2 x `MIN_HORIZON` trades into an epoch that begins in them: how many were taken, and the alarms."""
+        raised: list[Alarm] = []
+        done, n = 0, len(keys)
+        while done < n:
+            if self.trades.ended:
+                self._begin_trades(slippage[done], normaliser[done], horizon[done])
+                n = min(n, done + 2 * MIN_HORIZON)
+            stop = min(done + min(_PIECE, self.trades.room), n)
+            feed = self.trades.add_each if stop - done < _FEW else self.trades.extend
+            took, alarms = feed(keys[done:stop], d[done:stop], slippage[done:stop], normaliser[done:stop])
+            raised += alarms
+            done += took
+        return done, raised
 
     def step_intervals(
         self, keys: ArrayLike, r_b: ArrayLike, r_l: ArrayLike, horizon: ArrayLike | None = None, size: ArrayLike | None = None
@@ -122,8 +132,7 @@ class Detectors:
         return raised
 
     def _begin_trades(self, slip: float, norm: float, horizon: float) -> None:
-        if self.trades.ended:
-            self.next_epoch("trades", horizon=_whole(horizon), with_slippage=math.isfinite(slip), normaliser_present=bool(norm > 0.0))
+        self.next_epoch("trades", horizon=_whole(horizon), with_slippage=math.isfinite(slip), normaliser_present=bool(norm > 0.0))
 
     @property
     def channels(self) -> dict[ChannelName, Channel]:

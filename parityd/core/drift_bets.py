@@ -25,6 +25,9 @@ P_FLOOR = 1e-6
 _OCTAVES = 19
 _CELLS = 1024
 _HALF = _OCTAVES * _CELLS + 2
+_BELOW_CELL = 42
+_FIRST_CELL = (1022 - _OCTAVES) * _CELLS
+"""Of a double in [2^-k, 2^(1-k)) the 11 bits of the exponent say 1023 - k; then come 10 bits of the cell and 42 below it."""
 _SQRT3 = math.sqrt(3.0)
 _STANDARD = NormalDist()
 
@@ -79,14 +82,12 @@ class Cells(NamedTuple):
 
 
 def cells(p: FloatArray) -> Cells:
-    """The same for every table: channels that bet on the same p-values share it."""
-    high = p >= 0.5
-    mantissa, exponent = np.frexp(np.where(high, 1.0 - p, p))
-    place = (mantissa - 0.5) * (2.0 * _CELLS)
-    cell = place.astype(np.int64)
-    row = (exponent + _OCTAVES) * _CELLS + cell
-    row[high] += _HALF
-    return Cells(row, place - cell)
+    """The same for every table: channels that bet on the same p-values share it. Octave and cell of a tail are the first bits of its number."""
+    bits = np.minimum(p, 1.0 - p).view(np.int64)
+    row = (bits >> _BELOW_CELL) - _FIRST_CELL
+    row += (p >= 0.5) * np.int64(_HALF)
+    weight = (bits & ((1 << _BELOW_CELL) - 1)) * 2.0**-_BELOW_CELL
+    return Cells(row, weight)
 
 
 class BetTable:
@@ -98,8 +99,8 @@ class BetTable:
         self.size = len(bets(one, one))
 
     @cached_property
-    def _table(self) -> tuple[FloatArray, FloatArray]:
-        """(value, slope) by row: megabytes and tens of milliseconds, which only a process pays that has p-values."""
+    def _table(self) -> FloatArray:
+        """(row, 2, size), values and slopes: megabytes and tens of milliseconds, which only a process pays that has p-values."""
         if self._upper_half:  # u = (1 + p) / 2: both ends of p lie in the upper half of u
             tail = _tails()
             below, above = _quantiles((1.0 - tail) / 2.0), _quantiles(tail / 2.0)
@@ -108,9 +109,9 @@ class BetTable:
             z, q = _plain_quantiles()
             sides = [self._bets(z, q), self._bets(-z, -q)]
         value = np.concatenate([np.column_stack(side) for side in sides])
-        slope = np.zeros_like(value)
-        slope[:-1] = value[1:] - value[:-1]
-        return value, slope
+        table = np.zeros((len(value), 2, self.size))
+        table[:, 0], table[:-1, 1] = value, value[1:] - value[:-1]
+        return table
 
     def over(self, p: FloatArray) -> FloatArray:
         """Bets (len(p), size) on p-values within the clip."""
@@ -118,10 +119,10 @@ class BetTable:
 
     def read(self, where: "Cells") -> FloatArray:
         """Bets (n, size) at the p-values of `cells`."""
-        value, slope = self._table
-        out = slope.take(where.row, axis=0, mode="clip")
+        found = self._table.take(where.row, axis=0, mode="clip")
+        value, out = found[:, 0], found[:, 1]
         out *= where.weight[:, None]
-        out += value.take(where.row, axis=0, mode="clip")
+        out += value
         return out
 
     def at(self, p: float) -> list[float]:
@@ -132,8 +133,8 @@ class BetTable:
         cell = int(place)
         row = (exponent + _OCTAVES) * _CELLS + cell + (_HALF if high else 0)
         weight = place - cell
-        value, slope = self._table
-        return [v + weight * s for v, s in zip(value[row].tolist(), slope[row].tolist(), strict=True)]
+        value, slope = self._table[row].tolist()
+        return [v + weight * s for v, s in zip(value, slope, strict=True)]
 
 
 def _tails() -> FloatArray:

@@ -10,6 +10,7 @@
 """
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,8 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float64]
 
 _BLOCK = 64
+_MANY = 32
+"""Blocks from which on it is faster to go step by step through all of them."""
 
 
 class Evidence:
@@ -96,59 +99,66 @@ class Evidence:
         """Take a column of bets (n, size); the place at which the alarm latches, or -1. Nothing after that place counts."""
         if self.latched or not len(bets):
             return -1
-        values = self._grown(bets)
-        mean = _total(values) / self.size
-        over = mean >= self.bar
-        last = int(over.argmax()) if over.any() else len(mean) - 1
-        mean = mean[: last + 1]
+        start = self._place
+        with np.errstate(over="ignore"):  # only long after the latch
+            values = self._grown(bets)
+            mean = _total(values)[start : start + len(bets)] / self.size
+        last = len(mean) - 1
+        if mean.max() >= self.bar:
+            last = int((mean >= self.bar).argmax())
+            mean = mean[: last + 1]
         after = np.maximum.accumulate(mean[::-1])[::-1]
-        tops = np.flatnonzero(np.append(mean[:-1] > after[1:], True))
+        tops = np.append(np.flatnonzero(mean[:-1] > after[1:]), last)
         self._remember(list(zip((tops + self.count + 1).tolist(), mean[tops].tolist(), strict=True)))
-        return last if self._conclude(last + 1, float(mean[-1]), values[:, last].tolist()) else -1
+        block, step = divmod(start + last, _BLOCK)
+        return last if self._conclude(last + 1, float(mean[-1]), values[step, :, block].tolist()) else -1
 
     def path(self, bets: FloatArray) -> FloatArray:
         """S after each of the last bets, (n, size), as they were taken one after the other from no evidence on. Moves nothing."""
         fresh = Evidence(size=self.size, share=self.share, zeta=self.zeta, horizon=self.horizon, ramp=self.ramp)
         fresh.count = max(0, self.count - len(bets))
-        out: FloatArray = np.log(_total(fresh._grown(bets)) / self.size)
+        out: FloatArray = np.log(_total(fresh._grown(bets))[: len(bets)] / self.size)
         return out
 
     def _grown(self, bets: FloatArray) -> FloatArray:
-        """R after each point, (size, n): whole blocks side by side, the first with what is known of it in the place before the new points."""
+        """R after each point, (step of a block, size, block), from the start of the block that the first point falls into.
+
+        Blocks lie side by side, so that a step is one operation for all of them; the first holds what is known of it in the place before the new points.
+        """
         n, size, place = len(bets), self.size, self._place
         blocks = -(-(place + n) // _BLOCK)
-        bet = np.ones((size, blocks * _BLOCK))
-        bet[:, place : place + n] = bets.T
+        rows = np.ones((blocks * _BLOCK, size))
+        rows[place : place + n] = bets
+        p = np.ascontiguousarray(rows.reshape(blocks, _BLOCK, size).transpose(1, 2, 0))
         if place:
-            bet[:, place - 1] = self._p
-        p = np.multiply.accumulate(bet.reshape(size, blocks, _BLOCK), axis=2)
-        won = self._won(p, n)
+            p[place - 1, :, 0] = self._p
+        _run_up(np.multiply, p)
+        c = self._won(p, n)
         if place:
-            won[:, 0, : place - 1], won[:, 0, place - 1] = 0.0, self._c
-        c = np.add.accumulate(won, axis=2)
-        starts = np.array([_ends(*one) for one in zip(self._r, p[:, :-1, -1].tolist(), c[:, :-1, -1].tolist(), strict=True)])
-        last = place + n - 1
+            c[: place - 1, :, 0], c[place - 1, :, 0] = 0.0, self._c
+        _run_up(np.add, c)
+        starts = np.array([_ends(*one) for one in zip(self._r, p[-1, :, :-1].tolist(), c[-1, :, :-1].tolist(), strict=True)])
+        last = (place + n - 1) % _BLOCK
         self._place = (last + 1) % _BLOCK
-        self._r, self._p, self._c = starts[:, -1].tolist(), p[:, -1, last % _BLOCK].tolist(), c[:, -1, last % _BLOCK].tolist()
-        c += starts[:, :, None]
+        self._r, self._p, self._c = starts[:, -1].tolist(), p[last, :, -1].tolist(), c[last, :, -1].tolist()
+        c += starts
         c *= p
-        values = c.reshape(size, -1)[:, place : place + n]
         if not self._place:
-            self._r, self._p, self._c = values[:, -1].tolist(), [1.0] * size, [0.0] * size
-        return values
+            self._r, self._p, self._c = c[-1, :, -1].tolist(), [1.0] * size, [0.0] * size
+        return c
 
     def _won(self, p: FloatArray, n: int) -> FloatArray:
         """The terms of C: w over the product before it in its block, shaped as the products p; n of them are new."""
         won = np.empty_like(p)
         if self.count >= self.ramp:
-            won[:, :, 0] = 1.0
-            np.divide(1.0, p[:, :, :-1], out=won[:, :, 1:])
+            won[0] = 1.0
+            np.divide(1.0, p[:-1], out=won[1:])
             return won
-        weights = np.ones(p.shape[1] * _BLOCK)
+        weights = np.ones(p.shape[2] * _BLOCK)
         weights[self._place : self._place + n] = np.minimum(np.arange(self.count + 1, self.count + n + 1) / self.ramp, 1.0)
-        weight = weights.reshape(-1, _BLOCK)
-        won[:, :, 0] = weight[:, 0]
-        np.divide(weight[:, 1:], p[:, :, :-1], out=won[:, :, 1:])
+        weight = weights.reshape(-1, _BLOCK).T
+        won[0] = weight[0]
+        np.divide(weight[1:, None, :], p[:-1], out=won[1:])
         return won
 
     def _advance(self, points: int, current: list[float]) -> None:
@@ -198,6 +208,15 @@ class Evidence:
         self.latched, self.leader = state["latched"], state["leader"]
 
 
+def _run_up(operation: np.ufunc, steps: FloatArray) -> None:
+    """Each step (size, block) becomes the running product or sum up to it."""
+    if steps.shape[2] < _MANY:
+        operation.accumulate(steps, axis=0, out=steps)
+    else:
+        for before, one in pairwise(steps):
+            operation(before, one, out=one)
+
+
 def _ends(r: float, products: list[float], sums: list[float]) -> list[float]:
     """R at the start of each block: of the first r, then by each block's P and C."""
     out = [r]
@@ -208,8 +227,8 @@ def _ends(r: float, products: list[float], sums: list[float]) -> list[float]:
 
 
 def _total(values: FloatArray) -> FloatArray:
-    """The sum over the bets, one after the other as a single point is summed."""
-    total: FloatArray = values[0].copy()
-    for one in values[1:]:
-        total += one
-    return total
+    """The sum over the bets in order of time, one after the other as a single point is summed."""
+    total: FloatArray = values[:, 0].copy()
+    for at in range(1, values.shape[1]):
+        total += values[:, at]
+    return total.T.reshape(-1)

@@ -37,10 +37,11 @@ NOTHING = 0.5
 
 _WORD = (1 << 64) - 1
 _STEP, _MIX, _STIR = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
-_WIDE, _CHUNK = 1024, 64
+_WIDE, _CHUNK = 2048, 64
 _PLACES = np.arange(_WIDE)
 _CHUNK_OF = _PLACES // _CHUNK
-_EARLIER = np.ascontiguousarray(np.tri(_CHUNK, k=-1, dtype=np.int8).T)
+_EARLIER = (np.uint64(1) << np.arange(_CHUNK, dtype=np.uint64)) - np.uint64(1)
+"""Of a word of 64 bits, one for each place of a chunk, those before a place."""
 
 
 def salt_of(strategy: str, epoch: int) -> int:
@@ -199,11 +200,11 @@ def merged(reference: FloatArray, part: FloatArray) -> tuple[Counts, Counts, Flo
     rank = np.empty(n, np.int64)
     rank[order] = _PLACES[:n]
     low = reference.searchsorted(ordered, "left")
-    high = low
-    if (reference[np.minimum(low, len(reference) - 1)] == ordered).any():
+    high, equal = low, np.zeros(n, np.int64)
+    if (reference.take(low, mode="clip") == ordered).any():
         high = reference.searchsorted(ordered, "right")
-    less, equal = low[rank], (high - low)[rank]
-    upto = smaller_before(rank)
+        equal += (high - low)[rank]
+    less, upto = low[rank], smaller_before(rank)
     if tied:  # equal numbers ranked the other way round: then none of them counts for a later one
         back = ordered.searchsorted(ordered, "left") + ordered.searchsorted(ordered, "right") - 1 - _PLACES[:n]
         strictly = smaller_before(back[rank])
@@ -222,18 +223,23 @@ def _woven(reference: FloatArray, more: FloatArray, spots: Counts) -> FloatArray
 
 
 def smaller_before(rank: Counts) -> Counts:
-    """How many of the earlier ones are smaller, for each of the ranks 0..n-1 in any order: chunk by chunk, then within each."""
-    n = len(rank)
-    chunks = -(-n // _CHUNK)
-    chunk = _CHUNK_OF[:n]
-    owner = np.empty(n, np.int16)
-    owner[rank] = chunk
-    below = np.zeros((chunks, n + 1), np.int32)
-    np.add.accumulate(owner < np.arange(chunks, dtype=np.int16)[:, None], axis=1, dtype=np.int32, out=below[:, 1:])
-    padded = np.zeros(chunks * _CHUNK, np.int16)
-    padded[:n] = rank
-    square = padded.reshape(chunks, _CHUNK)
-    smaller = square[:, :, None] < square[:, None, :]
-    within = np.einsum("cji,ji->ci", smaller.view(np.int8), _EARLIER)
-    out: Counts = below[chunk, rank] + within.reshape(-1)[:n]
-    return out
+    """How many of the earlier ones are smaller, for each of the ranks 0..n-1 in any order: of the earlier chunks, and within its own."""
+    n, chunks = len(rank), -(-len(rank) // _CHUNK)
+    ranks = _PLACES[: chunks * _CHUNK].astype(np.int16)  # the last chunk is filled up with the next ranks: they come after all that count
+    ranks[:n] = rank
+    chunk = _CHUNK_OF[: len(ranks)]
+    square = ranks.reshape(chunks, _CHUNK)
+    own = np.bitwise_count(_words(square[:, None, :] < square[:, :, None]).reshape(chunks, _CHUNK) & _EARLIER)
+    owner = np.empty(len(ranks), np.uint8)
+    owner[ranks] = chunk
+    earlier = _words(owner < np.arange(chunks, dtype=np.uint8)[:, None])  # by chunk: of which ranks the place is in a chunk before it
+    counts = np.bitwise_count(earlier).reshape(chunks, chunks)
+    below = np.add.accumulate(counts, axis=1, dtype=np.int64) - counts
+    at = chunk * chunks + (ranks >> 6)
+    out: Counts = below.reshape(-1)[at] + np.bitwise_count(earlier[at] & _EARLIER[ranks & 63]) + own.reshape(-1)
+    return out[:n]
+
+
+def _words(bits: NDArray[np.bool_]) -> KeyArray:
+    """The bits as words of 64."""
+    return np.packbits(bits, bitorder="little").view("<u8")

@@ -208,7 +208,7 @@ class TradeStream:
             self._feed(books, trades, day, 0)
 
     def _feed(self, books: Books, trades: Trades, day: int, earlier: int) -> None:
-        """In pieces so small that no epoch that begins in one is outgrown in it. `earlier`: trades of the day that were fed just before."""
+        """In pieces that end where the epoch has grown full. `earlier`: trades of the day that were fed just before."""
         count = self.horizon(books, day) + earlier
         count += sum(self.seen[number].count for number in range(day * A_DAY, (day + 1) * A_DAY) if number in self.seen)
         done = 0
@@ -216,9 +216,8 @@ class TradeStream:
             self._outgrow()
             side = self.detectors.trades
             left = min(2 * side.horizon, EPOCH_POINTS) - len(side.price.ranks)
-            size = min(left, 2 * MIN_HORIZON) if left > 0 else 2 * MIN_HORIZON
-            self._step(books, trades[done : done + size], day, count + done)
-            done += size
+            size = left if left > 0 and not side.ended else 2 * MIN_HORIZON
+            done += self._step(books, trades[done : done + size], day, count + done)
 
     def _outgrow(self) -> None:
         """Let the next trade begin a new epoch, where this one has taken twice its horizon within 30 days."""
@@ -227,19 +226,22 @@ class TradeStream:
         if full and not side.adverse and self.head[0] - self.starts[-1].t <= HORIZON_DAYS * DAY_NS:
             self.detectors.trades = blank_trades(self.detectors.strategy, side.epoch + 1)
 
-    def _step(self, books: Books, trades: Trades, day: int, earlier: int) -> None:
-        """`earlier`: matched trades of the 30 days before this one and of this one, until these."""
-        side, horizons = self.detectors.trades, np.maximum(MIN_HORIZON, earlier + np.arange(len(trades)))
+    def _step(self, books: Books, trades: Trades, day: int, earlier: int) -> int:
+        """How many of the trades were taken. `earlier`: matched trades of the 30 days before this one and of this one, until these."""
+        side, horizons = self.detectors.trades, np.maximum(MIN_HORIZON, earlier + np.arange(len(trades), dtype=np.float64))
         epoch, before = side.epoch, len(side.price.ranks)
+        key, d, slip = (np.ascontiguousarray(trades[name]) for name in ("key", "d", "slip"))
         if not before:
-            slips, horizon = bool(np.isfinite(trades["slip"][0])), int(horizons[0])
+            slips, horizon = bool(np.isfinite(slip[0])), int(horizons[0])
             self.detectors.trades = TradeSide(self.detectors.strategy, epoch=epoch, horizon=horizon, with_slippage=slips, normalised=False)
-        for alarm in self.detectors.step_trades(trades["key"], trades["d"], trades["slip"], horizon=horizons):
+        took, alarms = self.detectors.take_trades(key, d, slip, np.full(len(d), np.nan), horizons)
+        for alarm in alarms:
             at, changed = (_time_of(books, key, trades) for key in (alarm.key, alarm.change_key))
             self.raised.append(Raised(side="trades", at=at, changed_at=changed, alarm=alarm))
         self.detectors.past.clear()
-        self._count(trades, day, epoch, before)
-        self.head = (int(trades["t"][-1]), int(trades["key"][-1]))
+        self._count(trades[:took], day, epoch, before)
+        self.head = (int(trades["t"][took - 1]), int(trades["key"][took - 1]))
+        return took
 
     def _count(self, trades: Trades, day: int, epoch: int, before: int) -> None:
         side = self.detectors.trades

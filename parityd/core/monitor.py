@@ -110,10 +110,11 @@ class Monitor:
         out.touched.update(self.rebuilder.strategies())
         for name in sorted(out.touched):
             self._settle(self.strategies[name], now)
+        self.rebuilder.end()
         return out
 
     def _begin(self) -> None:
-        self.rebuilder.begin()
+        self.rebuilder.end()  # a turn that raised has left what it asked for
         self.prices.begin()
         for s in self.strategies.values():
             for code, newest in s.memory.fee_until.items():

@@ -62,7 +62,8 @@ class Rebuilder:
         self._now: list[Piece] = []
         self._asked: dict[str, Asked] = {}
 
-    def begin(self) -> None:
+    def end(self) -> None:
+        """Let go of the turn: its records are not kept alive until the next."""
         self._now = []
         self._asked = {}
 

@@ -149,6 +149,26 @@ def test_before_anything_was_bet_on_there_is_no_confidence():
     assert drift.read(0).confidence is None
 
 
+def test_long_stretches_at_once_end_their_epochs_where_short_ones_do():
+    """Epochs that are outgrown, that end by themselves in the midst of many trades, and one that is latched."""
+    d = np.array(noise(9000))
+    d[3100:] -= 14
+    d[7600:] += 25
+    made = trades(d.tolist(), every=40.0)
+    want = whole(made, T0 + 6 * DAY)[1]
+    assert {one.alarm.direction for one in want.raised} == {"adverse", "favourable"}
+    assert len(want.trades.starts) > 3
+    desk, drift = Desk(), DriftFeed("s")
+    for part in [made[k : k + 450] for k in range(0, len(made), 450)]:
+        desk.give(BACKTEST, [b for b, _ in part])
+        desk.give(LIVE, [l for _, l in part])
+        desk.feed(drift, part[-1][1]["ts"] + 3600, intervals=False)
+    desk.beat(T0 + 6 * DAY)
+    desk.feed(drift, T0 + 6 * DAY, intervals=False)
+    assert known(drift) == known(want)
+    assert drift.trades.starts == want.trades.starts
+
+
 def eventful(n=700, seed=4):
     d = np.array(noise(n, seed))
     d[250:] -= 14  # better: a new epoch by itself

@@ -65,7 +65,7 @@ def test_one_by_one_gives_the_same_bits():
 
 
 @settings(max_examples=100, deadline=None)
-@given(size=st.integers(1, 1024), earlier=st.integers(1, 300), levels=st.sampled_from([3, 60, 10**9]), seed=st.integers(0, 10**6))
+@given(size=st.integers(1, 2048), earlier=st.integers(1, 300), levels=st.sampled_from([3, 60, 10**9]), seed=st.integers(0, 10**6))
 def test_ranks_among_the_earlier_ones_of_a_block_equal_counting_them(size, earlier, levels, seed):
     rng = np.random.default_rng(seed)
     reference, part = np.sort(rng.integers(0, levels, earlier).astype(float)), rng.integers(0, levels, size).astype(float)
