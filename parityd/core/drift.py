@@ -82,13 +82,14 @@ class Detectors:
         volatility or spread at the trade (NaN where unknown), `horizon` the trailing 30 days' matched trades at each trade (or one
         number), used should an epoch begin by itself; all of one length.
         """
-        n = len(np.asarray(keys))
-        columns = (np.ascontiguousarray(keys, dtype=np.uint64), *(_column(one, n, math.nan) for one in (d, slippage, normaliser)))
+        key: KeyArray = np.ascontiguousarray(keys, dtype=np.uint64)
+        n = len(key)
+        price, slips, norms = (_column(one, n, math.nan) for one in (d, slippage, normaliser))
         horizons = _column(horizon, n, float(self.trades.horizon))
         raised: list[Alarm] = []
         done = 0
         while done < n:
-            took, alarms = self.take_trades(*(one[done:] for one in columns), horizons[done:])
+            took, alarms = self.take_trades(key[done:], price[done:], slips[done:], norms[done:], horizons[done:])
             raised += alarms
             done += took
         return raised
