@@ -86,7 +86,7 @@ def cells(p: FloatArray) -> Cells:
     bits = np.minimum(p, 1.0 - p).view(np.int64)
     row = (bits >> _BELOW_CELL) - _FIRST_CELL
     row += (p >= 0.5) * np.int64(_HALF)
-    weight: FloatArray = (bits & ((1 << _BELOW_CELL) - 1)) * 2.0**-_BELOW_CELL
+    weight = (bits & ((1 << _BELOW_CELL) - 1)).astype(np.float64) * math.ldexp(1.0, -_BELOW_CELL)
     return Cells(row, weight)
 
 
