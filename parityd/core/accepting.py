@@ -13,10 +13,11 @@ import numpy as np
 from parityd.core.columns import CLOSE, F64, HOLD, I8, Block, Bools, Bounds, Columns, DecisionColumns, FillColumns
 from parityd.core.drafts import DECISIONS, FILLS, Draft, all_absent
 from parityd.core.hashing import NAN_WORD, U64, hash_numbers, hash_same, hash_text, mix, seed
-from parityd.core.identities import Words, hash_words, place, seeds
+from parityd.core.identities import place, seeds
 from parityd.core.instants import I64, rfc3339
 from parityd.core.rare import LEAST, MOST, most, rare_lines, why_not
 from parityd.core.records import ABSENT_BITS, NAN, NO_TS, Decision, Fill, Rare, Refusal
+from parityd.core.text import TextColumn
 
 C = TypeVar("C", bound=Columns)
 NO_TIME = "is neither RFC 3339 with an offset nor epoch seconds"
@@ -69,12 +70,10 @@ class _Said:
 
     def __init__(self, draft: Draft, c: Columns) -> None:
         self.c, self.has = c, draft.has
-        self.words: dict[str, Words] = draft.words() if len(c) == draft.n else {}
 
     def text(self, h: U64, *names: str) -> U64:
         for name in names:
-            values = getattr(self.c, name)
-            h = hash_words(self.words.get(name, values) if name in self.has else "", values, h)
+            h = hash_text(getattr(self.c, name), h)
         return h
 
     def numbers(self, h: U64, *names: str) -> U64:
@@ -97,8 +96,8 @@ def _fill_faults(draft: Draft, t: Mapping[str, Any], bounds: Bounds) -> _Checks:
         for i in draft.untimed["decision_ts"]:
             check.bad.setdefault(i, ("bad_value", f"decision_ts {NO_TIME}"))
         check.times("decision_ts", t["decision_ts"], bounds)
-    if not all(t["fill_id"]):
-        check.refuse(np.fromiter((not f for f in t["fill_id"]), np.bool_, draft.n), "bad_value", "fill_id is empty")
+    if not t["fill_id"].full():
+        check.refuse(~t["fill_id"].given(), "bad_value", "fill_id is empty")
     for name in ("quantity", "price"):
         check.finite(name, t[name], positive=True, required=True)
     for name in ("decision_mark", "arrival_mark", "arrival_bid", "arrival_ask", "multiplier", "fee", "latency_ms"):
@@ -113,7 +112,7 @@ def accepted_fills(draft: Draft, book: str, bounds: Bounds, run: str = "") -> tu
     check = _fill_faults(draft, t, bounds)
     unnamed = np.zeros(draft.n, np.uint64)
     t["shadow"] = t["shadow"].view(np.bool_)
-    c, refusals = check.taken(FillColumns(**t, key=unnamed, content=unnamed, run_id=[run] * draft.n))
+    c, refusals = check.taken(FillColumns(**t, key=unnamed, content=unnamed, run_id=TextColumn.repeated(run, draft.n)))
     if c is None:
         return None, refusals
     said = _Said(draft, c)
@@ -156,7 +155,7 @@ def accepted_decisions(draft: Draft, book: str, bounds: Bounds, run: str = "") -
     said = _Said(draft, c)
     start = place(seeds(book, "decision", c.owner), 1)
     if run:
-        c.run_id = [run] * len(c)
+        c.run_id = TextColumn.repeated(run, len(c))
     key = said.text(hash_same(run, start) if run else said.text(start, "run_id"), "trade_id")
     c.key = hash_numbers(c.action.astype(np.int64), hash_numbers(c.ts, key))
     h = said.text(c.key, "currency", "agent", "reason")

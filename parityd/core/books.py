@@ -38,12 +38,12 @@ from parityd.core.rows import (
     Shelf,
     Texts,
     blank,
-    text_column,
 )  # fmt: skip
 from parityd.core.shelves import NEAR_NS, At, Load, Shelves, Slack, distances
 from parityd.core.sides import KEY, OTHER, TRADE, add, clear, executed, nameless, put_on, taken_off, without_execution
+from parityd.core.text import TextColumn
 
-Part = tuple[Rows | Fresh, Texts | list[str]]  # rows and their trade ids
+Part = tuple[Rows | Fresh, Texts | TextColumn | list[str]]  # rows and their trade ids
 BOOKS = (BACKTEST, LIVE)
 ASIDE = np.uint64(0xA51DE0FF5E7A51DE)
 JOINED_BY_TIME = PART | HAS_PARTS
@@ -464,9 +464,9 @@ class Books(Shelves):
         return round((timeframe / 2 if timeframe else m.gap) * 1e9), round(m.tolerance * 1e9)
 
 
-def _given(part: Part) -> tuple[Fresh, Texts]:
+def _given(part: Part) -> tuple[Fresh, TextColumn]:
     rows, texts = part
-    return Fresh.of(rows), texts if isinstance(texts, np.ndarray) else text_column(texts)
+    return Fresh.of(rows), TextColumn.of(texts.tolist() if isinstance(texts, np.ndarray) else texts)
 
 
 def _texts_apart(texts: Texts) -> tuple[Texts, Texts]:

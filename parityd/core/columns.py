@@ -1,6 +1,6 @@
 """Decisions and fills as columns: the form in which the bulk of the records travels.
 
-1. One array a field, one row a record; text as lists. Objects live only while they are decoded (see `drafts`, `accepting`).
+1. One array a field, one row a record; text as `TextColumn`. Objects live only while they are decoded (see `drafts`, `accepting`).
 2. Absent numbers are NaN, absent times NO_TS, absent text "". Sides are +1 and -1, 0 where there is none.
 3. `key` names the record (CONTRACT 2's identity, with the run for a backtest), `content` all it says: equal keys with equal contents are
    duplicates, with other contents a conflict (see `identities`).
@@ -17,6 +17,7 @@ from parityd.core import owners
 from parityd.core.hashing import U64
 from parityd.core.instants import I64
 from parityd.core.records import Line, Refusal
+from parityd.core.text import TextColumn
 
 F64 = NDArray[np.float64]
 I32 = NDArray[np.int32]
@@ -37,7 +38,7 @@ class Bounds:
 
 @dataclass(slots=True, kw_only=True)
 class Columns:
-    """What both kinds have. Arrays of shape (n,), text as lists; `owner` says which strategy and symbol (see `owners`).
+    """What both kinds have. Arrays of shape (n,); `owner` says which strategy and symbol (see `owners`).
 
     What is taken from other columns, or joined of them, is made a column at a time, when that column is first asked for.
     """
@@ -80,7 +81,7 @@ class Columns:
     def __reduce__(self) -> tuple[Any, ...]:
         """To another process: owners by their names, since codes are each process's own; of a column of text all in one."""
         present, at = owners.places(self.owner)
-        own = {f.name: _sent(getattr(self, f.name)) for f in fields(self) if not f.name.startswith("_") and f.name != "owner"}
+        own = {f.name: getattr(self, f.name) for f in fields(self) if not f.name.startswith("_") and f.name != "owner"}
         return _arrived, (type(self), own, [owners.name(k) for k in present], at.astype(np.int32))
 
     @classmethod
@@ -136,39 +137,25 @@ class Columns:
     @classmethod
     def of(cls, table: Mapping[str, Any]) -> Self:
         """From columns by the names that records have."""
-        own = {k: v for k, v in table.items() if k not in ("strategy", "symbol")}
+        texts = {f.name for f in fields(cls) if f.type is TextColumn}
+        own: dict[str, Any] = {k: TextColumn.of(v) if k in texts else v for k, v in table.items() if k not in ("strategy", "symbol")}
         return cls(owner=owners.codes(table["strategy"], table["symbol"]), **own)
-
-
-def _sent(column: Any) -> Any:
-    if not isinstance(column, list) or not column or type(column[0]) is not str:
-        return column
-    if column.count(column[0]) == len(column):
-        return column[0], len(column)
-    whole = "\n".join(column)
-    return column if whole.count("\n") >= len(column) else whole  # a text may hold a newline itself
-
-
-def _received(column: Any) -> Any:
-    if isinstance(column, tuple):
-        return [column[0]] * column[1]
-    return column.split("\n") if isinstance(column, str) else column
 
 
 def _arrived(kind: type[Columns], own: dict[str, Any], names: list[tuple[str, str]], at: I32) -> Columns:
     codes = np.array([owners.code(*x) for x in names], np.int32)
-    return kind(owner=codes[at] if len(codes) else at, **{name: _received(column) for name, column in own.items()})
+    return kind(owner=codes[at] if len(codes) else at, **own)
 
 
 def _taken(v: Any, where: I64 | slice) -> Any:
-    if isinstance(v, np.ndarray) or isinstance(where, slice):
-        return v[where]
-    if v and v[0] is v[-1] and v.count(v[0]) == len(v):
-        return [v[0]] * len(where)
-    return [v[i] for i in where.tolist()]
+    if isinstance(v, TextColumn):
+        return v.take(where)
+    return v[where] if isinstance(v, np.ndarray) or isinstance(where, slice) else [v[i] for i in where.tolist()]
 
 
 def _joined(vs: list[Any]) -> Any:
+    if isinstance(vs[0], TextColumn):
+        return TextColumn.joined(vs)
     if isinstance(vs[0], np.ndarray):
         return np.concatenate(vs)
     out: list[Any] = []
@@ -181,7 +168,7 @@ def _joined(vs: list[Any]) -> Any:
 class DecisionColumns(Columns):
     action: I8
     side: I8
-    trade_id: list[str]
+    trade_id: TextColumn
     quantity: F64
     price: F64
     fee: F64
@@ -189,21 +176,21 @@ class DecisionColumns(Columns):
     filled: I8  # 1, 0, or -1: not said
     equity: F64
     multiplier: F64
-    currency: list[str]
-    agent: list[str]
-    reason: list[str]
+    currency: TextColumn
+    agent: TextColumn
+    reason: TextColumn
     guards: list[list[str] | None]
-    run_id: list[str]
+    run_id: TextColumn
 
 
 @dataclass(slots=True, kw_only=True)
 class FillColumns(Columns):
-    fill_id: list[str]
-    trade_id: list[str]
-    order_id: list[str]
-    parent_id: list[str]
-    account: list[str]
-    venue: list[str]
+    fill_id: TextColumn
+    trade_id: TextColumn
+    order_id: TextColumn
+    parent_id: TextColumn
+    account: TextColumn
+    venue: TextColumn
     side: I8
     quantity: F64
     price: F64
@@ -218,11 +205,11 @@ class FillColumns(Columns):
     liquidity: I8  # 0 not said, 1 maker, 2 taker
     shadow: Bools
     reduce_only: I8
-    currency: list[str]
-    fee_currency: list[str]
-    order_type: list[str]
-    agent: list[str]
-    run_id: list[str]
+    currency: TextColumn
+    fee_currency: TextColumn
+    order_type: TextColumn
+    agent: TextColumn
+    run_id: TextColumn
 
 
 @dataclass(slots=True, kw_only=True)

@@ -16,10 +16,10 @@ import numpy as np
 
 from parityd.core import owners
 from parityd.core.columns import BUY, CLOSE, F64, HOLD, I32, SELL
-from parityd.core.hashing import Spelling, plain, spelled
-from parityd.core.identities import Words
+from parityd.core.hashing import plain
 from parityd.core.instants import I64, parse_times
 from parityd.core.records import ABSENT_BITS, NAN, NO_TS, Decision, Fill
+from parityd.core.text import TextColumn
 
 _SIDES = {"buy": 1, "sell": 0xFF, "": 0, None: 0}
 _ACTIONS = {"buy": BUY, "sell": SELL & 0xFF, "close": CLOSE, "hold": HOLD}
@@ -99,38 +99,44 @@ def _coded(values: list[Any], table: Mapping[Any, int]) -> bytes:
 
 
 class _Text:
-    """A column of text, block by block: the texts, and all of a block in one."""
+    """A column of text, block by block: as long as all say the same that text, then all of a block in one (as they are, where one holds a newline)."""
 
-    __slots__ = ("alike", "lines", "values")
+    __slots__ = ("blocks", "n", "same")
 
     def __init__(self) -> None:
-        self.values: list[str] = []
-        self.lines: list[str] = []
-        self.alike = True  # so far one and the same
+        self.same: str | None = None
+        self.blocks: list[str | list[str]] = []
+        self.n = 0
 
     def add(self, values: list[Any]) -> None:
         first = values[0]
-        if self.alike:
-            if type(first) is not str:
-                values = plain(values)
-                first = values[0]
-            if (not self.values or self.values[0] == first) and values.count(first) == len(values):
-                self.values += [first] * len(values)
-                return
-            self.alike = False
-            self.lines += self.values
+        if (
+            not self.blocks
+            and type(first) is str
+            and first == (first if self.same is None else self.same)
+            and values.count(first) == len(values)
+        ):
+            self.same, self.n = first, self.n + len(values)
+            return
+        if not self.blocks and self.n:
+            self._put([self.same] * self.n)
+        self._put(values)
+        self.n += len(values)
+
+    def _put(self, values: list[Any]) -> None:
         try:
-            self.lines.append("\n".join(values))
+            line = "\n".join(values)
         except TypeError:
             values = plain(values)
-            self.lines.append("\n".join(values))
-        self.values += values
+            line = "\n".join(values)
+        self.blocks.append(line if line.count("\n") == len(values) - 1 else values)
 
-    def words(self) -> Words:
-        if self.alike:
-            return self.values[0]
-        found: Spelling | None = spelled(self.lines, len(self.values))
-        return self.values if found is None else found
+    def column(self) -> TextColumn:
+        if not self.blocks:
+            return TextColumn.repeated(self.same or "", self.n)
+        lines = [x for x in self.blocks if isinstance(x, str)]
+        found = TextColumn.of_lines(lines, self.n) if len(lines) == len(self.blocks) else None
+        return found or TextColumn.of([text for x in self.blocks for text in (x.split("\n") if isinstance(x, str) else x)])
 
 
 class Draft:
@@ -197,14 +203,10 @@ class Draft:
         out |= {f: _one(self._times[f]) if f in self._times else np.full(n, NO_TS) for f in kind.times}
         rows = dict(zip(self.numbered, _one(self._numbers, axis=1), strict=True)) if self.numbered else {}
         out |= {f: rows[f] if f in rows else absent(n) for f in kind.numbers}
-        out |= {f: self._texts[f].values if f in self._texts else [""] * n for f in kind.texts}
+        out |= {f: self._texts[f].column() if f in self._texts else TextColumn.repeated("", n) for f in kind.texts}
         for f, (_, default) in kind.codes.items():
             out[f] = np.frombuffer(self._codes[f], np.int8) if f in self._codes else np.full(n, default, np.int8)
         return out
-
-    def words(self) -> dict[str, Words]:
-        """The texts as they are hashed."""
-        return {f: self._texts[f].words() if f in self._texts else "" for f in self.kind.texts}
 
 
 def _one(parts: list[Any], axis: int = 0) -> Any:

@@ -8,7 +8,7 @@
    FEE/QUOTE at or before the fill; else it is unpriced: counted, 0 in the sums.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -20,8 +20,9 @@ from parityd.core.columns import HOLD, DecisionColumns, FillColumns
 from parityd.core.fresh import Fresh
 from parityd.core.hashing import U64, hash_numbers, hash_text, mix
 from parityd.core.records import BACKTEST, LIVE, NO_TS
-from parityd.core.rows import B_FILLS, B_ID, B_SAID, L_ID, L_SAID, MAKER, Rows, Texts, text_column
+from parityd.core.rows import B_FILLS, B_ID, B_SAID, L_ID, L_SAID, MAKER, Rows
 from parityd.core.terms import Instruments, Pair
+from parityd.core.text import TextColumn
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
@@ -55,7 +56,7 @@ class Executions:
     book: str
     pairs: list[Pair]
     fresh: Fresh
-    texts: Texts
+    texts: TextColumn
     which: I64
     lead: I64  # a record of each row: its place in the columns
     fill_name: U64  # of each record: its execution's name
@@ -83,12 +84,11 @@ def of_pairs(pairs: list[Pair], which: I64, name: str, dtype: type) -> NDArray[A
     return np.full(len(which), values[0], dtype) if len(values) == 1 else values[which]
 
 
-def _coded(texts: list[str], default: NDArray[np.int32], instruments: Instruments) -> NDArray[np.int32]:
+def _coded(texts: TextColumn, default: NDArray[np.int32], instruments: Instruments) -> NDArray[np.int32]:
     """Currency codes: the record's own where it names one."""
-    if not any(texts):
+    if not texts.some():
         return default
-    code = instruments.names.code
-    return np.fromiter((code(t) if t else k for t, k in zip(texts, default.tolist(), strict=True)), np.int32, len(texts))
+    return np.where(texts.given(), texts.codes(instruments.names.code), default).astype(np.int32)
 
 
 # --- names --------------------------------------------------------------------------------------------------------
@@ -100,13 +100,7 @@ def by_side(trade: U64, side: NDArray[np.int8]) -> U64:
     return key
 
 
-def given(texts: list[str]) -> Bools:
-    """Where a text is not empty."""
-    n = len(texts)
-    return np.ones(n, np.bool_) if all(texts) else np.fromiter(map(bool, texts), np.bool_, n)
-
-
-def trade_hashes(trade_id: list[str], seeds: U64, has_id: Bools) -> U64:
+def trade_hashes(trade_id: Sequence[str], seeds: U64, has_id: Bools) -> U64:
     """The trade's hash whatever its side; 0 without an id."""
     h = hash_text(trade_id, seeds)
     h[h == 0] = 1
@@ -128,23 +122,23 @@ def order_name(pair: Pair, order: str) -> int:
     return int(named_orders([pair], np.zeros(1, np.int64), [order])[0])
 
 
-def named_orders(pairs: list[Pair], which: I64, orders: list[str]) -> U64:
+def named_orders(pairs: list[Pair], which: I64, orders: Sequence[str]) -> U64:
     """The names of executions by order; 0 where there is none. An order has one side: its name needs none."""
-    key = hash_text(orders, of_pairs(pairs, which, "by_order", np.uint64))
+    texts = TextColumn.of(orders)
+    key = hash_text(texts, of_pairs(pairs, which, "by_order", np.uint64))
     key[key == 0] = 1
-    named = given(orders)
-    return key if named.all() else np.where(named, key, np.uint64(0))
+    return key if texts.full() else np.where(texts.given(), key, np.uint64(0))
 
 
 def order_names(pairs: list[Pair], which: I64, c: FillColumns) -> U64:
     """The name of each fill's (parent) order, 0 where it has none."""
-    orders = [p or o for p, o in zip(c.parent_id, c.order_id, strict=True)] if any(c.parent_id) else c.order_id
+    orders = [p or o for p, o in zip(c.parent_id, c.order_id, strict=True)] if c.parent_id.some() else c.order_id
     return named_orders(pairs, which, orders)
 
 
 def names_of(pairs: list[Pair], which: I64, c: FillColumns, side: NDArray[np.int8]) -> tuple[U64, U64]:
     """(the execution's name, the trade's hash or 0) of each fill."""
-    has_id = given(c.trade_id)
+    has_id = c.trade_id.given()
     trade = trade_hashes(c.trade_id, of_pairs(pairs, which, "by_trade", np.uint64), has_id) if has_id.any() else np.zeros(len(c), np.uint64)
     key = by_side(trade, side)
     if not has_id.all():
@@ -169,13 +163,12 @@ def _fees(
     """(money, quantity taken in base, unpriced) of each fill's fee."""
     fee, names = np.nan_to_num(c.fee), instruments.names
     money, base_part, unpriced = fee.copy(), np.zeros(len(fee)), np.zeros(len(fee), np.bool_)
-    if not any(c.fee_currency):
+    if not c.fee_currency.some():
         return money, base_part, unpriced
-    first = c.fee_currency[0]
-    if c.fee_currency.count(first) == len(fee) and (ccy == names.code(first)).all():
+    own = c.fee_currency.codes(names.code).astype(np.int32)
+    if (own == ccy).all():
         return money, base_part, unpriced
     base, own_base = (np.array([names.code(getattr(p, f)) for p in pairs], np.int32)[which] for f in ("base", "own_base"))
-    own = np.fromiter(map(names.code, c.fee_currency), np.int32, len(fee))
     foreign = (own != 0) & (own != ccy) & (fee != 0)
     in_base = foreign & ((own == base) | (own == own_base))
     money[in_base] = fee[in_base] * px[in_base]
@@ -192,8 +185,8 @@ def _fees(
 def _currencies(c: FillColumns, pairs: list[Pair], which: I64, instruments: Instruments) -> NDArray[np.int32]:
     """The quote currency of each fill; its fee's own where nothing else says."""
     ccy = _coded(c.currency, of_pairs(pairs, which, "ccy", np.int32), instruments)
-    if (ccy == 0).any() and any(c.fee_currency):
-        own = np.fromiter(map(instruments.names.code, c.fee_currency), np.int32, len(ccy))
+    if (ccy == 0).any() and c.fee_currency.some():
+        own = c.fee_currency.codes(instruments.names.code)
         ccy = np.where(ccy == 0, own, ccy).astype(np.int32)
     return ccy
 
@@ -270,7 +263,7 @@ def fill_executions(book: str, c: FillColumns, instruments: Instruments, price: 
         rows["b_q"], rows["b_not"], rows["b_fee"], rows["b_mq"] = g.add(q), g.add(q * px), g.add(fee), g.add(q * mark)
         rows["b_unp"] = g.add(unpriced.astype(np.int64))
     return Executions(
-        book=book, pairs=pairs, fresh=rows, texts=text_column(c.trade_id)[g.lead], which=which[g.lead], lead=g.lead, fill_name=key, fill_pair=which,
+        book=book, pairs=pairs, fresh=rows, texts=c.trade_id.take(g.lead), which=which[g.lead], lead=g.lead, fill_name=key, fill_pair=which,
         postings=postings,
     )  # fmt: skip
 
@@ -316,7 +309,7 @@ def decision_executions(book: str, c: DecisionColumns, instruments: Instruments)
     done = (c.action != HOLD) & ~np.isnan(q) & ~np.isnan(px) & (c.filled != 0) & (side != 0)
     if book == LIVE:
         done[:] = False
-    has_id = given(c.trade_id)
+    has_id = c.trade_id.given()
     acts = (side != 0) & (c.action != HOLD)
     spots = np.flatnonzero(acts & (has_id | done))  # without an id, a decision that was not executed says nothing of any trade
     trade = trade_hashes(c.trade_id, of_pairs(pairs, which, "by_trade", np.uint64), has_id)
@@ -337,6 +330,6 @@ def decision_executions(book: str, c: DecisionColumns, instruments: Instruments)
     else:
         rows["flags"], rows["lkey"], rows["l_dts"], rows["l_dm"] = L_SAID | np.where(ids, L_ID, 0), key[spots], c.ts[spots], mark[spots]
     return Executions(
-        book=book, pairs=pairs, fresh=rows, texts=text_column(c.trade_id)[spots], which=which[spots], lead=spots, fill_name=key, fill_pair=which,
+        book=book, pairs=pairs, fresh=rows, texts=c.trade_id.take(spots), which=which[spots], lead=spots, fill_name=key, fill_pair=which,
         postings=_decided_postings(which, c.ts, side * q, px, np.nan_to_num(c.fee), np.flatnonzero(done)),
     )  # fmt: skip

@@ -3,28 +3,19 @@
 1. Both are made from names and values, never from codes: the same in every process, for ever (stores hold them).
 2. A key is of (kind, book, strategy, symbol) and the record's own id: of a fill with account and venue, of a decision with its run, time and action. A
    run that the file announced is folded in after all else.
-3. Columns of one and the same value are folded in as that value, with the same result.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
 
 from parityd.core import owners
 from parityd.core.columns import I32, FillColumns
-from parityd.core.hashing import U64, Spelling, hash_same, hash_spelled, hash_text, mix, seed
+from parityd.core.hashing import U64, hash_text, mix, seed
+from parityd.core.text import TextColumn
 
 ANY = "\0any"
-Words = str | Spelling | list[str]
-"""A column of text: one for all, its bytes, or the texts."""
-
-
-def hash_words(words: Words, values: list[str], h: U64) -> U64:
-    """Text into each hash, by what is quickest; `values` are the same texts."""
-    if isinstance(words, str):
-        return hash_same(words, h)
-    found = hash_spelled(words, h) if isinstance(words, Spelling) else None
-    return hash_text(values, h) if found is None else found
 
 
 @lru_cache
@@ -42,7 +33,7 @@ def place(h: U64, k: int) -> U64:
     return mix(h, np.uint64(k))
 
 
-def _start(book: str, owner: I32, account: list[str], venue: list[str]) -> U64:
+def _start(book: str, owner: I32, account: Sequence[str], venue: Sequence[str]) -> U64:
     return hash_text(venue, place(hash_text(account, place(seeds(book, "fill", owner), 1)), 2))
 
 
@@ -54,5 +45,5 @@ def fill_key(book: str, strategy: str, symbol: str, fill_id: str, account: str =
 
 def keys_of_any(book: str, c: FillColumns) -> list[U64]:
     """The keys that fills have whatever their account, venue, or both are: those of a bust that does not name it (`ANY`)."""
-    some = [ANY] * len(c)
+    some = TextColumn.repeated(ANY, len(c))
     return [hash_text(c.fill_id, _start(book, c.owner, a, v)) for a, v in ((some, c.venue), (c.account, some), (some, some))]

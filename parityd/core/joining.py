@@ -19,9 +19,10 @@ from parityd.core.fresh import Fresh, joined_by_id
 from parityd.core.hashing import U64
 from parityd.core.index import GONE, Places
 from parityd.core.records import BACKTEST, BOOKS, LIVE
-from parityd.core.rows import SHELF_NS, TIMES, Texts, encoded
+from parityd.core.rows import SHELF_NS, TIMES, encoded
 from parityd.core.shelves import NEAR_NS, distances
 from parityd.core.sides import KEY, nameless
+from parityd.core.text import TextColumn
 
 if TYPE_CHECKING:
     from parityd.core.books import Books
@@ -37,7 +38,7 @@ class Batch:
     """Executions of one book with their trade ids; `who`: whose, a place in the caller's list of strategies."""
 
     rows: Fresh
-    texts: Texts
+    texts: TextColumn
     who: I64
     known: Mask  # those whose name lies on a shelf
     repeated: Mask  # those whose name stands in the batch more than once
@@ -46,10 +47,10 @@ class Batch:
         return self.rows.n
 
     def only(self, index: Mask | I64) -> Batch:
-        return Batch(self.rows[index], self.texts[index], self.who[index], self.known[index], self.repeated[index])
+        return Batch(self.rows[index], self.texts.take(index), self.who[index], self.known[index], self.repeated[index])
 
 
-def batch(places: Places, book: str, rows: Fresh, texts: Texts, who: I64) -> Batch:
+def batch(places: Places, book: str, rows: Fresh, texts: TextColumn, who: I64) -> Batch:
     """Look the names of these executions up."""
     names: U64 = rows[KEY[book]]
     order = np.argsort(names, kind="stable")
@@ -110,7 +111,7 @@ def _merged(books: Sequence[Books], book: str, part: Batch) -> Batch:
     spots = np.flatnonzero(part.known)
     for k, w in each(part.who[spots]):
         mine = spots[w]
-        rest[mine] = ~books[k].merge_known(book, part.rows[mine], part.texts[mine])
+        rest[mine] = ~books[k].merge_known(book, part.rows[mine], part.texts.take(mine).array())
     return part.only(rest)
 
 
@@ -131,11 +132,11 @@ def _blocks(b: Batch | None, l: Batch | None) -> Iterator[tuple[Batch | None, Ba
 
 def _insert(books: Sequence[Books], b: Batch | None, l: Batch | None) -> None:
     """New names of both books: joined by id where they share one, then laid onto their shelves."""
-    parts: list[tuple[Fresh, Texts, I64]] = []
+    parts: list[tuple[Fresh, TextColumn, I64]] = []
     if b is not None and l is not None and len(b) and len(l):
         _, ib, il = np.intersect1d(b.rows["bkey"], l.rows["lkey"], assume_unique=True, return_indices=True)
         if len(ib):
-            parts.append((joined_by_id(b.rows[ib], l.rows[il]), b.texts[ib], b.who[ib]))
+            parts.append((joined_by_id(b.rows[ib], l.rows[il]), b.texts.take(ib), b.who[ib]))
             b, l = _without(b, ib), _without(l, il)
     parts += [(p.rows, p.texts, p.who) for p in (b, l) if p is not None and len(p)]
     if not parts:
@@ -143,7 +144,9 @@ def _insert(books: Sequence[Books], b: Batch | None, l: Batch | None) -> None:
     limits = np.array([x.suspect_bps() for x in books])
     for rows, _, who in parts:
         derive(rows, float(limits[0]) if len(limits) == 1 or (limits == limits[0]).all() else limits[who])
-    lay(books, Fresh.joined([x for x, _, _ in parts]), np.concatenate([x for _, x, _ in parts]), np.concatenate([x for _, _, x in parts]))
+    lay(
+        books, Fresh.joined([x for x, _, _ in parts]), TextColumn.joined([x for _, x, _ in parts]), np.concatenate([x for _, _, x in parts])
+    )
 
 
 def _without(part: Batch, gone: I64) -> Batch:
@@ -152,14 +155,14 @@ def _without(part: Batch, gone: I64) -> Batch:
     return part.only(keep)
 
 
-def lay(books: Sequence[Books], rows: Fresh, texts: Texts, who: I64) -> None:
+def lay(books: Sequence[Books], rows: Fresh, texts: TextColumn, who: I64) -> None:
     """New rows that were derived already, each onto the shelf of its trade time."""
     rows["pk"] = np.where(rows["bkey"] != 0, rows["bkey"], rows["lkey"])
     numbers = rows["t"] // SHELF_NS
     order = np.lexsort((numbers, who)) if who[0] != who[-1] or (who != who[0]).any() else np.argsort(numbers, kind="stable")
     books[0].place(rows, numbers)
     who, numbers = who[order], numbers[order]
-    text, lengths = encoded(texts[order])
+    text, lengths = encoded(texts.take(order))
     laid, ends = rows.laid(order), np.concatenate([[0], np.cumsum(lengths)])
     edges = np.flatnonzero((numbers[1:] != numbers[:-1]) | (who[1:] != who[:-1])) + 1
     starts, stops = [0, *edges.tolist()], [*edges.tolist(), len(who)]

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from parityd.core import owners
 from parityd.core.columns import FillColumns
-from parityd.core.executions import FeePrice, fill_postings, given
+from parityd.core.executions import FeePrice, fill_postings
 from parityd.core.hashing import U64, hash_one, hash_text, seed
 from parityd.core.records import LIVE, Line, Order
 from parityd.core.terms import Instruments
+from parityd.core.text import TextColumn
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
@@ -111,22 +112,23 @@ def _order_seed(symbol: str) -> np.uint64:
     return seed(f"live order\0{symbol}")
 
 
-def _hashed(texts: list[str], start: U64 | np.uint64) -> U64:
-    if not any(texts):
+def _hashed(texts: TextColumn, start: U64 | np.uint64) -> U64:
+    if not texts.some():
         return np.zeros(len(texts), np.uint64)
-    named = given(texts)
-    return np.where(named, np.maximum(hash_text(texts, start), np.uint64(1)), np.uint64(0))
+    found: U64 = np.where(texts.given(), np.maximum(hash_text(texts, start), np.uint64(1)), np.uint64(0))
+    return found
 
 
-def _coded(agents: list[str], table: list[str]) -> NDArray[np.int32]:
-    if not any(agents):
-        return np.zeros(len(agents), np.int32)
+def _coded(agents: TextColumn, table: list[str]) -> NDArray[np.int32]:
     codes = {name: k for k, name in enumerate(table)}
-    for name in dict.fromkeys(agents):
+
+    def code(name: str) -> int:
         if name not in codes:
             codes[name] = len(table)
             table.append(name)
-    return np.fromiter(map(codes.__getitem__, agents), np.int32, len(agents))
+        return codes[name]
+
+    return agents.codes(code).astype(np.int32)
 
 
 def no_fills() -> LiveFills:

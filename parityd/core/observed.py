@@ -33,7 +33,7 @@ GAPS = 8
 
 def note_fills(m: Monitor, c: FillColumns, e: Executions, *, back: bool = False) -> None:
     """Live fills with their executions (postings in the order of `c`); `back`: busted, to be taken out again."""
-    account = np.fromiter(map(m.names.code, c.account), np.int64, len(c)) if any(c.account) else None
+    account = c.account.codes(m.names.code) if c.account.some() else None
     orders = None
     for k, mine in each(e.fill_pair):
         pair = e.pairs[k]

@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from parityd.core import owners
 from parityd.core.books import Books, Part
 from parityd.core.columns import FillColumns
-from parityd.core.executions import Executions, given, name_of_side, named_orders, of_pairs, order_names, pairs_of, trade_hashes
+from parityd.core.executions import Executions, name_of_side, named_orders, of_pairs, order_names, pairs_of, trade_hashes
 from parityd.core.hashing import U64
 from parityd.core.records import BACKTEST, LIVE, NO_TS, Line, Order
 from parityd.core.rows import Rows, blank, text_column
 from parityd.core.sides import KEY, TRADE, clear, executed, taken_off
 from parityd.core.terms import Instruments
+from parityd.core.text import TextColumn
 
 SUB = {BACKTEST: "b_sub", LIVE: "l_sub"}
 _SIDES = {"buy": 1, "sell": -1}
@@ -60,8 +61,9 @@ def order_rows(book: str, lines: list[Line], instruments: Instruments) -> Rows:
 def _links(told: list[tuple[int, Order]], seeds: U64, side: I64) -> U64:
     """The execution that an order's own trade id names, 0 without."""
     ids = [str(r.trade_id) if r.trade_id not in ("", None) else "" for _, r in told]
-    known = given(ids) & (side != 0)
-    trades = trade_hashes(ids, seeds, known)
+    texts = TextColumn.of(ids)
+    known = texts.given() & (side != 0)
+    trades = trade_hashes(texts, seeds, known)
     return np.array([name_of_side(int(t), int(s)) if t else 0 for t, s in zip(trades, side, strict=True)], np.uint64)
 
 
@@ -69,7 +71,7 @@ def link_rows(book: str, c: FillColumns, e: Executions, wanted: NDArray[np.bool_
     """What fills with a trade id say of their orders: that these belong to the trade; and a fill of each. `wanted`: of which fills."""
     if not wanted.any():
         return blank(0), np.zeros(0, np.int64)
-    w = np.flatnonzero(wanted & given(c.trade_id) & (c.decision_ts == NO_TS))
+    w = np.flatnonzero(wanted & c.trade_id.given() & (c.decision_ts == NO_TS))
     if len(w) == 0:
         return blank(0), w
     orders = order_names(e.pairs, e.fill_pair, c)[w]

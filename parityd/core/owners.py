@@ -119,6 +119,13 @@ def places(owner: I32) -> tuple[list[int], I64]:
     return present, table[owner]
 
 
+def few_texts(owner: I32, which: int) -> tuple[list[str], I64]:
+    """(the distinct strategies (0) or symbols (1) in order of first sight, each record's place among them)."""
+    present, at = places(owner)
+    texts = {text: k for k, text in enumerate(dict.fromkeys(_names[p][which] for p in present))}
+    return list(texts), np.array([texts[_names[p][which]] for p in present], np.int64)[at]
+
+
 def _texts(owner: I32, which: int) -> list[str]:
     present = distinct(owner)
     if len(present) == 1:

@@ -196,7 +196,7 @@ def _before(m: Monitor, quotes: Quotes) -> FeePrice:
 
 
 def _price_again(m: Monitor, s: Strategy, book: str, c: FillColumns, asked: Asked) -> None:
-    w = (c.ts >= asked.late) & np.fromiter(map(bool, c.fee_currency), np.bool_, len(c)) & ~replaced(m.instruments, s, book, c)
+    w = (c.ts >= asked.late) & c.fee_currency.given() & ~replaced(m.instruments, s, book, c)
     w &= ~busted(s, book, c, but=asked.busts)
     if not w.any():
         return

@@ -23,6 +23,7 @@ from parityd.core.rows import B_ID, BY_ID, BY_NONE, L_ID, Rows, Texts, blank, te
 from parityd.core.sides import KEY, OTHER, OWN_FLAGS, SIDE_FIELDS, TRADE, add, least, without_execution
 from parityd.core.standing import busted, give_runs, opposites, replaced
 from parityd.core.strategy import Strategy
+from parityd.core.text import TextColumn
 
 if TYPE_CHECKING:
     from parityd.core.monitor import Monitor
@@ -71,7 +72,7 @@ class Taken:
             d = d.take(~gone)
             e = decision_executions(book, d, self.m.instruments)
             give_runs(self.s, e, d.run_id)
-            self.decisions[book].append((e.rows, e.texts))
+            self.decisions[book].append((e.rows, e.texts.array()))
 
     def _fills(self, book: str, c: FillColumns) -> None:
         e = fill_executions(book, c, self.m.instruments, self.m.prices.fees)
@@ -109,7 +110,7 @@ def remake(m: Monitor, s: Strategy, taken: Taken) -> None:
         alone = ~np.isin(rows[KEY[book]], several)
         parts[book].append((rows[alone], texts[alone]))
         for e in _executions(m, s, taken, book, several, inside=False):
-            parts[book].append((e.rows, e.texts))
+            parts[book].append((e.rows, e.texts.array()))
     for book in BOOKS:
         whole = _joined(parts[book])
         s.ledger.post_rows(whole[0])
@@ -313,7 +314,7 @@ def _by_order(m: Monitor, s: Strategy, taken: Taken, book: str, name: U64) -> It
         whole = fill_executions(book, kept, m.instruments, m.prices.fees)
         sub = _submitted(m, s, taken, book, kept, whole)
         trade = whole.rows[TRADE[book]][0]
-        kept.trade_id = [""] * len(kept)
+        kept.trade_id = TextColumn.repeated("", len(kept))
         e = fill_executions(book, kept, m.instruments, m.prices.fees)
         give_runs(s, e, kept.run_id)
         _rename(e, resolved(s.books, e.fill_name))

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from parityd.core.hashing import U64
 from parityd.core.records import NO_TS
+from parityd.core.text import TextColumn
 
 if TYPE_CHECKING:
     from parityd.core.fresh import Fresh
@@ -95,8 +96,10 @@ def shelf_of(t: int) -> int:
     return int(t) // SHELF_NS
 
 
-def encoded(texts: Texts | list[str]) -> tuple[bytes, NDArray[np.int64]]:
+def encoded(texts: Texts | list[str] | TextColumn) -> tuple[bytes, NDArray[np.int64]]:
     """(all texts, the length of each in bytes)."""
+    if isinstance(texts, TextColumn) and (not len(texts) or texts.lengths()[1] <= LONGEST_TEXT // 4):
+        return texts.packed()
     one = "".join(texts)
     if one.isascii():
         lengths = np.fromiter(map(len, texts), np.int64, len(texts))

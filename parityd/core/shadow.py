@@ -69,7 +69,7 @@ def kept(s: Strategy) -> FillColumns | None:
 def _dump(c: FillColumns) -> bytes:
     columns = {name: getattr(c, name) for name in c.names()}
     numbers = {name: (v.dtype.str, v.tobytes()) for name, v in columns.items() if isinstance(v, np.ndarray)}
-    return _pack(Stored(numbers, {name: v for name, v in columns.items() if name not in numbers}))
+    return _pack(Stored(numbers, {name: list(v) for name, v in columns.items() if name not in numbers}))
 
 
 def evidence(m: Monitor, s: Strategy, since_ns: int, until: Settling, end_ns: int = ENDLESS) -> Evidence | None:

@@ -45,7 +45,7 @@ def busted(s: Strategy, book: str, c: FillColumns, *, only: Iterable[int] | None
     plain = np.fromiter(keys, np.uint64, len(keys))
     every = [plain, *(mix(plain, seed(run)) for run in dict.fromkeys(c.run_id) if run)]
     hit: Mask = np.isin(c.key, np.concatenate(every))
-    for alike in keys_of_any(book, c) if any(c.account) or any(c.venue) else ():
+    for alike in keys_of_any(book, c) if c.account.some() or c.venue.some() else ():
         hit |= np.isin(alike, plain)
     return hit
 
@@ -65,7 +65,7 @@ def replaced(instruments: Instruments, s: Strategy, book: str, c: Columns) -> Ma
     return replaced_by(instruments, book, c, s.books.runs)
 
 
-def give_runs(s: Strategy, e: Executions, run_id: list[str], own: Mask | None = None) -> None:
+def give_runs(s: Strategy, e: Executions, run_id: Sequence[str], own: Mask | None = None) -> None:
     """Give backtest rows of one strategy the creation time of their run, the oldest where they have records of several. `own`: which of the
     records are the strategy's, None = all.
     """

@@ -22,11 +22,12 @@ from parityd.core.hashing import U64
 from parityd.core.joining import Batch, each
 from parityd.core.orders import follow, link_rows, order_rows, take_in, wants_orders
 from parityd.core.records import BACKTEST, BOOKS, LIVE, NO_TS, Line, Order
-from parityd.core.rows import B_FILLS, B_SAID, L_SAID, Rows, Texts, trade_time
+from parityd.core.rows import B_FILLS, B_SAID, L_SAID, Rows, trade_time
 from parityd.core.said import replaced as replaced_line
 from parityd.core.sides import KEY, TRADE
 from parityd.core.standing import busted, carried_out, give_runs, opposites, replaced
 from parityd.core.strategy import Strategy
+from parityd.core.text import TextColumn
 
 if TYPE_CHECKING:
     from parityd.core.monitor import Monitor
@@ -36,7 +37,7 @@ C = TypeVar("C", bound=Columns)
 I64 = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 Told = tuple[Executions, FillColumns, I64]  # executions of fills, these fills, and whose each fill is
-_Part = tuple[Fresh, Texts, I64]
+_Part = tuple[Fresh, TextColumn, I64]
 
 
 def by_strategy(parts: Sequence[C]) -> Iterator[tuple[str, C]]:
@@ -207,7 +208,7 @@ def _fills(m: Monitor, haul: Haul, book: str) -> Iterator[Told]:
         yield e, own, who[w]
 
 
-def _give_runs(haul: Haul, e: Executions, run_id: list[str], who: I64) -> None:
+def _give_runs(haul: Haul, e: Executions, run_id: Sequence[str], who: I64) -> None:
     if e.book == BACKTEST:
         for k, s in enumerate(haul.strategies):
             if s.books.runs:
@@ -226,7 +227,7 @@ def _post(m: Monitor, haul: Haul, book: str, e: Executions, c: FillColumns, who:
 def _joined(parts: list[_Part]) -> _Part:
     if len(parts) == 1:
         return parts[0]
-    return Fresh.joined([r for r, _, _ in parts]), np.concatenate([t for _, t, _ in parts]), np.concatenate([w for _, _, w in parts])
+    return Fresh.joined([r for r, _, _ in parts]), TextColumn.joined([t for _, t, _ in parts]), np.concatenate([w for _, _, w in parts])
 
 
 def _note_imported(haul: Haul, part: Batch, now: int) -> None:

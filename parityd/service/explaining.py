@@ -21,6 +21,7 @@ from parityd.core.monitor import Monitor
 from parityd.core.records import BACKTEST, BOOKS, LIVE, NO_TS, Line, Order
 from parityd.core.rows import PART, Shelf
 from parityd.core.strategy import Strategy
+from parityd.core.text import TextColumn
 from parityd.core.trade_view import number, values, view, when
 from parityd.core.verdicts import Verdicts, finding
 from parityd.core.window import settled_rows, settling
@@ -112,7 +113,7 @@ def _keys_of_records(m: Monitor, reads: Reads, s: Strategy, trade: str) -> list[
     for entry, fills, decisions, _ in reads.records(s.name):
         for book, name, c in _named(m, s, entry, fills, decisions, {}):
             said = [c.fill_id, c.order_id, c.parent_id] if isinstance(c, FillColumns) else []
-            said.append(cast("list[str]", getattr(c, "trade_id")))  # noqa: B009  both kinds have one
+            said.append(cast("TextColumn", getattr(c, "trade_id")))  # noqa: B009  both kinds have one
             del book
             keys += [int(name[i]) for column in said if trade in column for i, x in enumerate(column) if x == trade]
     return [k for k in dict.fromkeys(keys) if _carries(s, k)]
@@ -141,7 +142,7 @@ def _named(
         if not len(own):
             continue
         if isinstance(own, FillColumns):
-            own.parent_id = [p or parents.get((entry.book, o), "") for p, o in zip(own.parent_id, own.order_id, strict=True)]
+            own.parent_id = TextColumn.of([p or parents.get((entry.book, o), "") for p, o in zip(own.parent_id, own.order_id, strict=True)])
             yield entry.book, fill_executions(entry.book, own, m.instruments, m.fee_price).fill_name, own
         elif isinstance(own, DecisionColumns):
             yield entry.book, decision_executions(entry.book, own, m.instruments).fill_name, own

@@ -11,13 +11,15 @@ from typing import Any, TypeVar
 import msgspec
 import numpy as np
 
+from parityd.core import owners
 from parityd.core.columns import Columns
-from parityd.core.hashing import U64
+from parityd.core.hashing import I64, U64
 from parityd.core.records import NO_TS, Line
 from parityd.core.summary import FIELDS, PER_SYMBOL, ShelfSummary, Summary
+from parityd.core.text import TextColumn
 from parityd.store.entries import FileRecords
 from parityd.store.errors import StoreBroken
-from parityd.store.packing import Column, pack, squeeze, unpack, unsqueeze
+from parityd.store.packing import Column, Table, pack, squeeze, unpack, unsqueeze
 
 C = TypeVar("C", bound=Columns)
 
@@ -43,8 +45,13 @@ def put_columns(c: Columns | None, known: FileRecords) -> bytes | None:
         return None
     at = _at(c, known)
     left = ("key", "content") if at >= 0 else ()
-    table: dict[str, Column] = {name: getattr(c, name) for name in c.names() if name not in left}
+    few = {name: _few(*owners.few_texts(c.owner, k)) for k, name in enumerate(("strategy", "symbol"))}
+    table: dict[str, Column] = {name: few[name] if name in few else getattr(c, name) for name in c.names() if name not in left}
     return squeeze(_encode((at, pack(table, len(c)))))
+
+
+def _few(texts: list[str], codes: I64) -> Column:
+    return Table(texts, codes) if len(texts) <= max(1, len(codes) // 2) else TextColumn.of([texts[k] for k in codes.tolist()])
 
 
 def get_columns(kind: type[C], data: bytes | None, keys: U64, contents: U64) -> C | None:

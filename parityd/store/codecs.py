@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parityd.core.records import NO_TS
+from parityd.core.text import TextColumn, raw
 
 I64 = NDArray[np.int64]
 Spec = tuple[Any, ...]
@@ -197,45 +198,41 @@ def get_bytes(spec: Spec, tape: Tape, n: int) -> tuple[bytes, I64]:
     return tape.take(spec[2]), lengths
 
 
-def raw(text: str) -> bytes:
-    return text.encode("utf-8", "surrogatepass")
+def put_table(table: list[str], codes: I64, body: list[bytes]) -> Spec:
+    """Texts that are few: each by its place in a table of them."""
+    return ("c", raw(table[0])) if len(table) == 1 else ("t", [raw(t) for t in table], put_ints(codes, body))
 
 
-def put_texts(values: list[str], body: list[bytes]) -> Spec:
+def put_texts(texts: TextColumn, body: list[bytes]) -> Spec:
     """Texts, at least one -> their spec."""
-    n = len(values)
-    if values.count(values[0]) == n:
-        return ("c", raw(values[0]))
-    table = {text: code for code, text in enumerate(dict.fromkeys(values))} if len(set(values[:256])) <= min(n, 256) // 2 else {}
-    if 0 < len(table) <= n // 2:
-        codes = np.fromiter(map(table.__getitem__, values), np.int64, n)
-        return ("t", [raw(t) for t in table], put_ints(codes, body))
-    joined = "".join(values)
-    data = raw(joined)
-    # lengths in characters: the text is decoded whole and then cut
-    lengths = np.fromiter(map(len, values), np.int64, n)
-    if len(data) == len(joined):
+    n = len(texts)
+    if texts.same is not None:
+        return ("c", raw(texts.same))
+    if len(set(texts[:256])) <= min(n, 256) // 2:
+        values = texts.tolist()
+        table = {text: code for code, text in enumerate(dict.fromkeys(values))}
+        if len(table) <= n // 2:
+            return put_table(list(table), np.fromiter(map(table.__getitem__, values), np.int64, n), body)
+    data, lengths = texts.packed()
+    if data.isascii():
         return ("a", put_bytes(data, lengths, body))
-    spec = put_ints(lengths, body)
+    spec = put_ints(np.fromiter(map(len, texts), np.int64, n), body)  # in characters
     body.append(data)
     return ("u", spec, len(data))
 
 
-def get_texts(spec: Spec, tape: Tape, n: int) -> list[str]:
+def get_texts(spec: Spec, tape: Tape, n: int) -> TextColumn:
     """The inverse of `put_texts`."""
     if spec[0] == "c":
-        return [text_of(spec[1])] * n
+        return TextColumn.repeated(text_of(spec[1]), n)
     if spec[0] == "t":
         table = [text_of(t) for t in spec[1]]
-        return [table[k] for k in get_ints(spec[2], tape, n).tolist()]
+        return TextColumn.of([table[k] for k in get_ints(spec[2], tape, n).tolist()])
     if spec[0] == "a":
-        data, lengths = get_bytes(spec[1], tape, n)
-    else:
-        lengths = get_ints(spec[1], tape, n)
-        data = tape.take(spec[2])
-    text = text_of(data)
-    ends = np.cumsum(lengths)
-    return [text[a:b] for a, b in zip((ends - lengths).tolist(), ends.tolist(), strict=True)]
+        return TextColumn.of_bytes(*get_bytes(spec[1], tape, n))
+    lengths = get_ints(spec[1], tape, n)
+    text, ends = text_of(tape.take(spec[2])), np.cumsum(lengths)
+    return TextColumn.of([text[a:b] for a, b in zip((ends - lengths).tolist(), ends.tolist(), strict=True)])
 
 
 def text_of(data: bytes) -> str:

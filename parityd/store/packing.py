@@ -9,19 +9,29 @@
 import threading
 import zlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 import zstandard
 from numpy.typing import NDArray
 
-from parityd.store.codecs import Spec, Tape, get_floats, get_ints, get_texts, put_floats, put_ints, put_texts, raw, text_of
+from parityd.core.text import TextColumn, raw
+from parityd.store.codecs import Spec, Tape, get_floats, get_ints, get_texts, put_floats, put_ints, put_table, put_texts, text_of
 from parityd.store.errors import StoreBroken
 from parityd.store.layouts import LAYOUTS, NUMBERS
 
 SMALL = 64
-Column = NDArray[Any] | list[Any]
+
+
+class Table(NamedTuple):
+    """Texts of which there are few: of each its place among them."""
+
+    texts: list[str]
+    codes: NDArray[np.int64]
+
+
+Column = NDArray[Any] | TextColumn | Table | list[Any]
 
 _local = threading.local()
 _encode = msgspec.msgpack.Encoder().encode
@@ -72,7 +82,9 @@ def _put(column: Column, body: list[bytes]) -> Spec:
         if code == "<u8":
             column = column.view(np.int64)
         return (code, put_ints(np.ascontiguousarray(column).astype(np.int64), body))
-    if all(type(v) is str for v in column[:1]):
+    if isinstance(column, Table):
+        return ("text", put_table(column.texts, column.codes, body))
+    if isinstance(column, TextColumn):
         return ("text", put_texts(column, body))
     # lists of text, or None: a table of what occurs
     keys = [None if v is None else tuple(map(raw, v)) for v in column]
@@ -96,6 +108,8 @@ def _get(spec: Spec, tape: Tape, n: int) -> Column:
 def _put_plain(column: Column) -> Spec:
     if isinstance(column, np.ndarray):
         return (column.dtype.str, column.tobytes())
+    if isinstance(column, Table):
+        return ("text", [raw(column.texts[k]) for k in column.codes.tolist()])
     return ("text", [raw(v) if type(v) is str else None if v is None else [raw(t) for t in v] for v in column])
 
 

@@ -14,6 +14,7 @@ from parityd.app import built
 from parityd.core.accepting import fill_columns
 from parityd.core.columns import Bounds
 from parityd.core.records import BOOKS, Fill
+from parityd.core.text import TextColumn
 from parityd.edges import clock
 from parityd.service import ahead, workplace
 from parityd.settings import load
@@ -69,7 +70,7 @@ def test_columns_reach_another_process_with_every_text_as_it_was(ids):
     there = pickle.loads(pickle.dumps(made))
     for name in made.names():
         here, other = getattr(made, name), getattr(there, name)
-        assert here == other if isinstance(here, list) else here.tobytes() == other.tobytes()
+        assert here == other if isinstance(here, list | TextColumn) else here.tobytes() == other.tobytes()
 
 
 def test_a_backlog_read_ahead_counts_as_one_that_was_not(tmp_path, capsys, eager):

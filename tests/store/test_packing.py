@@ -9,6 +9,7 @@ from store.material import NOW, decisions, fills, rare, records, rows, same_colu
 from parityd.core.columns import DecisionColumns, FillColumns
 from parityd.core.records import NO_TS, Line, Mark
 from parityd.core.rows import DEAD, ROW
+from parityd.core.text import TextColumn
 from parityd.store import StoreBroken, blobs, layouts, segments
 from parityd.store.packing import SMALL, pack, seal, squeeze, unpack, unseal, unsqueeze
 
@@ -71,9 +72,9 @@ def test_prices_of_a_tick_take_two_bytes_and_not_eight():
 @given(st.lists(texts, min_size=1, max_size=20), st.sampled_from([1, SMALL, 200]), st.integers(0, 99))
 def test_texts_come_back_by_table_and_joined(values, n, seed):
     some = spread(values, n, seed)
-    assert back(some, n) == some
+    assert back(TextColumn.of(some), n) == some
     many = [f"{v}{k}" for k, v in enumerate(some)]
-    assert back(many, n) == many
+    assert back(TextColumn.of(many), n) == many
 
 
 @given(st.lists(st.none() | st.lists(texts, max_size=3), min_size=1, max_size=9), st.sampled_from([1, SMALL, 200]))
