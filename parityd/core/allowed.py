@@ -16,7 +16,7 @@ from parityd.core.ledger import ALLOWED, BOOK, UNIT
 from parityd.core.parameters import Parameters
 from parityd.core.publications import first_difference, scale_at
 from parityd.core.records import NO_TS
-from parityd.core.rows import DEAD, HAS_PARTS, PART, SHELF_NS, shelf_of
+from parityd.core.rows import DEAD, HAS_PARTS, PART, SHELF_NS, picked, shelf_of
 from parityd.core.strategy import Strategy
 
 Scales = list[tuple[int, float]]
@@ -159,7 +159,7 @@ def _write(s: Strategy, alphas: dict[tuple[int, int], float]) -> bool:
     for number, places in by_shelf.items():
         shelf = s.books.shelf(number)
         at = np.array(places, np.int64)
-        rows = shelf.view[at].copy()
+        rows = picked(shelf.view, at)
         rows["alpha"] = [alphas[number, place] for place in places]
         s.books.rewrite(shelf, at, rows)
         parts = rows[(rows["flags"] & (PART | HAS_PARTS)) != 0]

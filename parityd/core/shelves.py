@@ -20,7 +20,7 @@ from parityd.core.hashing import U64
 from parityd.core.index import GONE, Places
 from parityd.core.parameters import Parameters
 from parityd.core.records import NO_TS
-from parityd.core.rows import DEAD, PAIRING_TIMES, SHELF_NS, Rows, Shelf, Texts, blank, shelf_of
+from parityd.core.rows import DEAD, PAIRING_TIMES, SHELF_NS, Rows, Shelf, Texts, blank, picked, plain, shelf_of
 from parityd.core.stretches import Summaries
 from parityd.core.summary import ShelfSummary
 
@@ -187,7 +187,7 @@ class Shelves:
         """Copies of these rows."""
         out = blank(len(at.numbers))
         for number, w in at.groups():
-            out[w] = self.shelf(number).view[at.places[w]]
+            plain(out)[w] = plain(picked(self.shelf(number).view, at.places[w]))
         return out
 
     def texts(self, at: At) -> Texts:
@@ -204,9 +204,9 @@ class Shelves:
             derive(rows, self.parameters.of(self.strategy).thresholds.suspect_bps)
         stay = rows["t"] // SHELF_NS == at.numbers
         staying = at.only(stay) if not stay.all() else at
-        kept = rows[stay] if not stay.all() else rows
+        kept = picked(rows, np.flatnonzero(stay)) if not stay.all() else rows
         for number, w in staying.groups():
-            self.shelf(number).put(staying.places[w], kept[w])
+            self.shelf(number).put(staying.places[w], picked(kept, w))
             self.mark(number)
         self.note(kept)
         if not stay.all():
@@ -224,7 +224,7 @@ class Shelves:
             rows["pk"] = np.where(rows["bkey"] != 0, rows["bkey"], rows["lkey"])
         numbers = rows["t"] // SHELF_NS
         for number, w in At(numbers, numbers).groups():
-            self.shelf(number).append(rows[w], texts[w])
+            self.shelf(number).append(picked(rows, w), texts[w])
             self.mark(number)
         self.place(rows, numbers)
         self.note(rows)

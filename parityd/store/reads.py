@@ -24,7 +24,7 @@ from parityd.core.chain import GENESIS
 from parityd.core.columns import Bounds, DecisionColumns, FillColumns
 from parityd.core.hashing import U64
 from parityd.core.records import BACKTEST, NO_TS, Fill, Line
-from parityd.core.rows import NOWHEN, Rows, Shelf
+from parityd.core.rows import NOWHEN, Rows, Shelf, picked
 from parityd.core.summary import ShelfSummary
 from parityd.store import blobs, connect, segments
 from parityd.store.entries import AuditRow, Event, FileEntry, ReportEntry
@@ -251,7 +251,7 @@ class Reads:
         out = []
         for segment, start, n, text_start, text_n in self._all(sql, strategy, number):
             rows, text = self._segment(segment)
-            out.append((rows[start : start + n].copy(), text[text_start : text_start + text_n]))
+            out.append((picked(rows, np.arange(start, start + n)), text[text_start : text_start + text_n]))
         return out
 
     def _segment(self, segment: int) -> tuple[Rows, bytes]:

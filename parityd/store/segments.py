@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from parityd.core.hashing import U64
 from parityd.core.records import NO_TS
-from parityd.core.rows import DEAD, ROW, TIMES, Rows, Shelf
+from parityd.core.rows import DEAD, ROW, TIMES, Rows, Shelf, joined, picked
 from parityd.store.entries import Piece
 from parityd.store.errors import StoreBroken
 from parityd.store.packing import SMALL, Column, pack, squeeze, unpack, unsqueeze
@@ -97,7 +97,7 @@ def _ulps(values: F64) -> I64:
 def put_segment(pieces: list[Piece]) -> tuple[int, bytes, bytes]:
     """(rows, names, data) of pieces, each with at least one row."""
     sizes = [len(p[2]) for p in pieces]
-    rows = _joined([p[2] for p in pieces])
+    rows = joined([p[2] for p in pieces])
     n = len(rows)
     table: dict[str, Column] = {name: rows[name].copy() for name in ROW_FIELDS}
     shifted = n >= SMALL and _can_shift(rows)
@@ -154,23 +154,18 @@ def _name(rows: Rows, names: bytes) -> None:
     rows["pk"][(form & OTHER_PK) != 0] = pks
 
 
-def _joined(parts: list[Rows]) -> Rows:
-    """Several arrays of rows as one. (`np.concatenate` compares all fields of all arrays first: ten times the work.)"""
-    return parts[0] if len(parts) == 1 else np.frombuffer(bytearray().join([p.tobytes() for p in parts]), ROW)
-
-
 def fold(number: int, deltas: list[tuple[Rows, bytes]]) -> Shelf:
     """Stored pieces in their order -> the shelf: of rows with one `pk` the last stands, tombstones go, and so does text that nobody uses."""
     if not deltas:
         return Shelf(number)
-    rows = _joined([rows for rows, _ in deltas]).copy()
+    rows = joined([rows for rows, _ in deltas])
     text = b"".join([t for _, t in deltas])
     bases = np.cumsum([0, *[len(t) for _, t in deltas[:-1]]])
     begin = rows["tid_at"].astype(np.int64) + np.repeat(bases, [len(r) for r, _ in deltas])
     _, newest = np.unique(rows["pk"][::-1], return_index=True)
     keep = np.sort(len(rows) - 1 - newest)
     keep = keep[(rows["flags"][keep] & DEAD) == 0]
-    rows, begin = rows[keep], begin[keep]
+    rows, begin = picked(rows, keep), begin[keep]
     size = rows["tid_len"].astype(np.int64)
     rows["tid_at"] = np.cumsum(size) - size
     return Shelf(number, rows, b"".join([text[a : a + k] for a, k in zip(begin.tolist(), size.tolist(), strict=True)]))
