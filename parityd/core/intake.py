@@ -115,7 +115,7 @@ def take(batch: FileBatch, known: Known, strategies: Callable[[str], bool]) -> C
         elif s == CONFLICT:
             out.refusals.append(_conflict(line.line, kind))
     out.duplicates = int((state == 1).sum())
-    out.keys, out.contents = keys[admitted], contents[admitted]
+    out.keys, out.contents = (keys, contents) if admitted.all() else (keys[admitted], contents[admitted])
     known.add(out.keys, out.contents)
     return out
 

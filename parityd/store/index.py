@@ -22,7 +22,7 @@ import numpy as np
 from parityd.core.hashing import U64
 from parityd.store.entries import Commit
 from parityd.store.errors import CommitFailed
-from parityd.store.runfile import I64, Chunk, Found, Named, RunFile, TornError, write
+from parityd.store.runfile import I64, Chunk, Found, Heads, Named, RunFile, TornError, upper, write
 from parityd.store.runs import RunHeld, merged, newest
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ FOLDER = ".index"  # in place of the store's suffix
 TAIL = 1 << 18  # names: so many may stay in memory
 MOST = 1 << 22  # names: no file becomes larger
 JOINED = 4
+HEADS = 1 << 22  # names of which the upper half is held, those of small files first
 HELD = 1 << 18  # identities of files, unpacked
 RECORDS, TRADES = "records", "trades"
 _REACH = 2**31
@@ -192,8 +193,10 @@ class Index:
 
     def _made(self, kind: str, first: int, last: int, chunks: Iterator[Chunk], most: int) -> RunFile:
         assert self.folder is not None  # noqa: S101  `keep` saw to it
+        heads: list[Heads] = []
         try:
-            return RunFile(self.folder, write(self.folder, kind, first, last, chunks, most))
+            named = write(self.folder, kind, first, last, _listened(chunks, heads), most)
+            return RunFile(self.folder, named, np.concatenate(heads) if heads else None)
         except TornError as error:
             raise OSError(str(error)) from error
 
@@ -203,6 +206,11 @@ class Index:
         listed[runs.kind] = [r.named for r in whole]
         store.commit(Commit(states={STATE: msgspec.msgpack.encode(listed)}))
         runs.runs = list(whole)
+        held = 0
+        for run in sorted((r for k in self._kinds() for r in k.runs if isinstance(r, RunFile)), key=len):
+            held += 0 if run.heads is None else len(run)
+            if held > HEADS:
+                run.heads = None
 
     def _names(self) -> set[str]:
         return {run.named.name for runs in self._kinds() for run in runs.runs}
@@ -218,6 +226,13 @@ class Index:
         for name in set(os.listdir(self.folder)) - self._names():
             if name.endswith((".run", ".part")):
                 (self.folder / name).unlink(missing_ok=True)
+
+
+def _listened(chunks: Iterator[Chunk], heads: list[Heads]) -> Iterator[Chunk]:
+    """The same chunks; of what goes through the upper halves of the names."""
+    for keys, values in chunks:
+        heads.append(upper(keys))
+        yield keys, values
 
 
 def _crowd(whole: list[RunFile]) -> int:

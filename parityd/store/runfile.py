@@ -4,7 +4,8 @@
    which hold a checksum of every block.
 2. Nothing of it is held in memory but the tables (20 bytes of 512 names). Blocks are read when a name may lie in them, and checked each time.
 3. Torn: what is there is not what was written (cut, changed, another file). Nothing is ever answered from such a block.
-4. A filter of 8 bits a name (which equal stretches of the name space hold one) keeps seven of eight unknown names from touching a block.
+4. A filter of 8 bits a name (which equal stretches of the name space hold one) keeps seven of eight unknown names from touching a block. Of a file
+   that this process wrote the upper halves of its names may be held (`heads`): then hardly any does.
 
 Layout: header (4 KiB) · blocks (512 names, 512 numbers) · filter (blocks of 4 KiB) · tables (first names, checksums).
 """
@@ -15,7 +16,7 @@ import weakref
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -25,6 +26,7 @@ from parityd.core.hashing import U64
 
 I64 = NDArray[np.int64]
 Bytes = NDArray[np.uint8]
+Heads = NDArray[np.uint32]
 Found = tuple[NDArray[np.bool_], I64]
 Chunk = tuple[U64, I64]
 
@@ -95,7 +97,12 @@ def _bit(keys: U64, bits: int) -> U64:
     return found
 
 
-def sought(names: U64, numbers: I64, keys: U64) -> Found:
+def upper(names: U64) -> Heads:
+    """The upper halves of names."""
+    return (names >> _HALF).astype(np.uint32)
+
+
+def sought(names: NDArray[Any], numbers: NDArray[Any], keys: NDArray[Any]) -> Found:
     """Which of the keys are among sorted names, and their numbers."""
     if not len(names):
         return np.zeros(len(keys), np.bool_), np.zeros(len(keys), np.int64)
@@ -205,8 +212,8 @@ def write(folder: Path, kind: str, first: int, last: int, chunks: Iterable[Chunk
 class RunFile:
     """A file that was written, open."""
 
-    def __init__(self, folder: Path, named: Named) -> None:
-        self.named = named
+    def __init__(self, folder: Path, named: Named, heads: Heads | None = None) -> None:
+        self.named, self.heads = named, heads
         try:
             self._fd = os.open(folder / named.name, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
@@ -258,11 +265,13 @@ class RunFile:
     def find(self, keys: U64) -> Found:
         """For sorted names: (found, number)."""
         found, value = np.zeros(len(keys), np.bool_), np.zeros(len(keys), np.int64)
-        for at in range(0, len(keys), AT_ONCE):
-            some = keys[at : at + AT_ONCE]
-            likely = at + np.flatnonzero(self._likely(some))
-            if len(likely):
-                found[likely], value[likely] = self._look(keys[likely])
+        step = AT_ONCE if self.heads is None else len(keys)
+        for at in range(0, len(keys), max(1, step)):
+            some = keys[at : at + step]
+            likely = at + np.flatnonzero(self._likely(some) if self.heads is None else sought(self.heads, self.heads, upper(some))[0])
+            for k in range(0, len(likely), AT_ONCE):
+                part = likely[k : k + AT_ONCE]
+                found[part], value[part] = self._look(keys[part])
         return found, value
 
     def _likely(self, keys: U64) -> NDArray[np.bool_]:
