@@ -2,7 +2,7 @@
 
 1. A file is read whole or not at all: what cannot be read as a whole is an `Unreadable` beside it, and nothing of it counts.
 2. A file that changed while it was read is left for the next scan.
-3. The bytes are hashed first, so that a file that is known already is not decoded again.
+3. The bytes of a small file are hashed first: one that is known already is not decoded again. Those of a large one are hashed while it is decoded.
 4. A file that a tailed or polled source put into the spool is named after it (`piece_name`), and is read as that source says.
 """
 
@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, Self
 from parityd.core.columns import Block, Bounds, DecisionColumns, FillColumns
 from parityd.core.intake import FileBatch
 from parityd.core.records import NO_TS, Line, Refusal
+from parityd.edges.fingerprint import Fingerprint
 from parityd.edges.spool import Spool
 from parityd.edges.waiting import Unopened, Waiting, unchanged
 from parityd.formats import Context, Limits, Source, Unreadable, read, texts
@@ -114,20 +115,28 @@ class Reader:
 
     def _decode(self, w: Waiting, handle: BinaryIO, now: int, is_known: Callable[[str, str], bool], oldest: int) -> Read:
         out = Read(w, size=w.size)
-        data: BinaryIO = handle
-        if w.size <= IN_MEMORY:
+        if w.size > IN_MEMORY:
+            with Fingerprint(handle) as fingerprint:
+                blocks, finish = self._blocks(w, handle, out, now, oldest)
+                out.sha256 = fingerprint.sha256()
+            if unchanged(handle, w) and is_known(w.book, out.sha256):
+                return Read(w, sha256=out.sha256, size=w.size, known=True)
+        else:
             raw = handle.read()
             out.sha256 = hashlib.sha256(raw).hexdigest()
-            data = io.BytesIO(raw)
-        else:
-            out.sha256 = digest(handle)
-            handle.seek(0)
+            if unchanged(handle, w) and is_known(w.book, out.sha256):
+                out.known = True
+                return out
+            blocks, finish = self._blocks(w, io.BytesIO(raw), out, now, oldest)
         if not unchanged(handle, w):
-            out.later = "it changed while it was read"
-            return out
-        if is_known(w.book, out.sha256):
-            out.known = True
-            return out
+            return Read(w, sha256=out.sha256, size=w.size, later="it changed while it was read")
+        if out.unreadable is None:
+            out.batch = _batch(w, out, blocks)
+            finish(out.batch)
+        return out
+
+    def _blocks(self, w: Waiting, data: BinaryIO, out: Read, now: int, oldest: int) -> tuple[list[Block], Callable[[FileBatch], None]]:
+        """(what the file holds, what is to be done once that counts)."""
         out.source, source = self.source_of(w)
         bounds = Bounds(latest=now + self.future_ns, oldest=oldest)
         told, notes = self.told.of(w.book, out.source), self.told.notes(w.book, out.source)
@@ -135,14 +144,12 @@ class Reader:
         try:
             blocks = list(read(data, context, lambda name: setattr(out, "format", name)))
         except Unreadable as e:
-            out.unreadable = e
-            return out
-        if not unchanged(handle, w):
-            out.later = "it changed while it was read"
-            return out
-        out.batch = _batch(w, out, blocks)
-        out.states = self.told.keep(w.book, out.source, told, notes, out.batch.fills.fill_id if out.batch.fills is not None else ())
-        return out
+            out.unreadable, blocks = e, []
+
+        def finish(batch: FileBatch) -> None:
+            out.states = self.told.keep(w.book, out.source, told, notes, batch.fills.fill_id if batch.fills is not None else ())
+
+        return blocks, finish
 
     def raw_texts(self, w: Waiting, lines: list[int], now: int) -> dict[int, str]:
         """The text of given lines once more, for refusals that were decided after decoding."""
