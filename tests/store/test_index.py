@@ -16,7 +16,7 @@ from parityd.core.rows import Shelf
 from parityd.service import memory
 from parityd.store import Commit, FileRecords, Store
 from parityd.store import index as room
-from parityd.store.runfile import RunFile, TornError, write
+from parityd.store.runfile import RunFile, TornError, upper, write
 from parityd.store.runs import RunHeld, merged
 
 SMALL = 40
@@ -326,6 +326,22 @@ def test_no_bit_of_a_file_can_change_unseen(tmp_path):
             run.find(np.unique(np.concatenate([keys, keys + np.uint64(1)])))
             run._likely(np.arange(0, 2**64 - 1, 2**48, dtype=np.uint64))
             list(run.scan())
+
+
+@pytest.mark.parametrize("n", [1, 511, 5000])
+def test_with_the_upper_halves_of_its_names_a_file_answers_alike_and_reads_only_what_it_holds(tmp_path, n, monkeypatch):
+    keys = np.unique(np.random.default_rng(n).integers(0, 2**64, n, dtype=np.uint64))
+    named = write(tmp_path, "records", 0, 1, iter([(keys, np.arange(len(keys)))]), len(keys))
+    plain, held = RunFile(tmp_path, named), RunFile(tmp_path, named, upper(keys))
+    alike = keys ^ np.uint64(1)  # the same upper halves
+    asked = np.unique(np.concatenate([keys[::3], alike[::2], np.random.default_rng(0).integers(0, 2**64, n, dtype=np.uint64)]))
+    (here, number), (there, other) = plain.find(asked), held.find(asked)
+    assert here.tolist() == there.tolist()
+    assert number[here].tolist() == other[here].tolist()
+    monkeypatch.setattr(RunFile, "_look", lambda *_: pytest.fail("a block was read"))
+    strange = np.sort(np.random.default_rng(1).integers(0, 2**64, 99, dtype=np.uint64))
+    strange = strange[~np.isin(upper(strange), upper(keys))]
+    assert not held.find(strange)[0].any()
 
 
 def test_of_files_joined_the_newest_entry_of_a_name_stands(tmp_path):
