@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from parityd.core.day_rows import Piece, pieces
+from parityd.core.day_rows import Piece, Stored, pieces
 from parityd.core.instants import rfc3339
 from parityd.core.marks import Marks
 from parityd.core.returns import Returns
@@ -69,12 +69,20 @@ def _sum(into: Sums, keys: np.ndarray, ccy: np.ndarray, money: np.ndarray, size:
 
 
 def day_series(
-    s: Strategy, marks: Marks, names: Names, start: int, end: int, until: Settling, returns: Returns | None, rate: Rate
+    s: Strategy,
+    marks: Marks,
+    names: Names,
+    start: int,
+    end: int,
+    until: Settling,
+    returns: Returns | None,
+    rate: Rate,
+    stored: Stored | None = None,
 ) -> dict[str, Any]:
-    """Series of one strategy's day [start, end]; a part without data is left out."""
+    """Series of one strategy's day [start, end]; a part without data is left out. `stored`: shelves that are not in memory."""
     first, last = shelf_of(start), shelf_of(end)
     costs, found, far = _Costs(), [], []
-    for piece in pieces(s.books, first, last):
+    for piece in pieces(s.books, first, last, stored):
         places, d = pairs_of(piece.rows)
         found.append(d)
         far += [(float(d[k]), *piece.at(int(places[k]))) for k in np.argsort(-np.abs(d))[:NAMED].tolist()]

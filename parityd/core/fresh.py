@@ -54,6 +54,10 @@ class Fresh:
         v = np.asarray(values, _TYPES[name])
         self.columns[name] = np.full(self.n, v) if v.ndim == 0 else v
 
+    def part(self, start: int, stop: int) -> "Fresh":
+        """The rows at start..stop - 1, not copied."""
+        return Fresh(max(0, min(stop, self.n) - start), {name: v[start:stop] for name, v in self.columns.items()})
+
     def only(self, names: Iterable[str]) -> "Fresh":
         """These columns alone; the others are as in a blank row."""
         return Fresh(self.n, {name: self.columns[name] for name in names if name in self.columns})

@@ -7,7 +7,7 @@
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from parityd.core.assessing import rates
 from parityd.core.commands import ALL
-from parityd.core.day_rows import pieces
+from parityd.core.day_rows import Stored, pieces
 from parityd.core.instants import day_start, rfc3339
 from parityd.core.judging import carried_in, counts, cumulative_drift, late_rows
 from parityd.core.measures import (
@@ -36,7 +36,7 @@ from parityd.core.monitor import Monitor
 from parityd.core.portfolio import Part, books_end, measured, performance_of, pooled_markouts, together
 from parityd.core.quality import quality_grade, quality_score
 from parityd.core.records import LIVE, NO_TS
-from parityd.core.rows import SHELF_NS, shelf_of
+from parityd.core.rows import SHELF_NS, Shelf, shelf_of
 from parityd.core.splits import rescaled
 from parityd.core.strategy import Strategy
 from parityd.core.summary import Summary, total
@@ -73,9 +73,15 @@ def day_report(
     standing: Mapping[str, Mapping[str, Any]],
     extras: Mapping[str, Mapping[str, Any]],
     revision: int,
+    stored: Callable[[str], Stored] | None = None,
 ) -> dict[str, Any]:
-    """The report of a day. `standing`: each strategy's part of the action file; `extras`: further parts by strategy (metrics, drift, performance ...)."""
-    days = {name: _day_of(m, s, day, now, waiting=waiting) for name, s in sorted(m.strategies.items())}
+    """The report of a day. `standing`: each strategy's part of the action file; `extras`: further parts by strategy (metrics, drift, performance ...);
+    `stored`: a strategy's shelves that are not in memory.
+    """
+    days = {
+        name: _day_of(m, s, day, now, stored(name) if stored is not None else None, waiting=waiting)
+        for name, s in sorted(m.strategies.items())
+    }
     strategies = {name: _strategy(m, d, day, standing.get(name, {}), extras.get(name, {})) for name, d in days.items()}
     portfolio = _portfolio(m, list(days.values()), day, {**extras.get(ALL, {}), **_added(m, strategies, extras, day)})
     return {
@@ -84,7 +90,7 @@ def day_report(
     }  # fmt: skip
 
 
-def _day_of(m: Monitor, s: Strategy, day: str, now: int, *, waiting: bool) -> DayOf:
+def _day_of(m: Monitor, s: Strategy, day: str, now: int, stored: Stored | None, *, waiting: bool) -> DayOf:
     start = day_start(day)
     end = start + DAY_NS - 1
     until = settling(s, m.parameters, now, waiting=waiting)
@@ -94,7 +100,7 @@ def _day_of(m: Monitor, s: Strategy, day: str, now: int, *, waiting: bool) -> Da
     funding = _funding(s, start, end)
     carried = _carried(m, s, start, funding)
     a = attribute(sums, start, end + 1, m.marks, m.names, carried, funding, lambda sym, t: late_rows(s, start, end, paired, sym, t))  # type: ignore[arg-type]
-    variance, worst, best = _ranked(m, s, start, end, paired)
+    variance, worst, best = _ranked(m, s, start, end, paired, stored)
     window = Window(start, end, sums, pending)
     drift = cumulative_drift(s, paired, window, m.parameters.of(s.name)).drift
     unpriced = sum(start <= ts <= end for ts in s.memory.unpriced_funding)
@@ -121,12 +127,14 @@ def _funding(s: Strategy, start: int, end: int) -> dict[int, float]:
     return out
 
 
-def _ranked(m: Monitor, s: Strategy, start: int, end: int, until: Settling) -> tuple[float, list[dict[str, Any]], list[dict[str, Any]]]:
+def _ranked(
+    m: Monitor, s: Strategy, start: int, end: int, until: Settling, stored: Stored | None
+) -> tuple[float, list[dict[str, Any]], list[dict[str, Any]]]:
     """(variance of the day's sum of trade costs, worst and best trades by money)."""
     squares = n = 0.0
     sum_ = 0.0
-    top: list[tuple[float, int, int]] = []
-    for piece in pieces(s.books, shelf_of(start), shelf_of(end)):
+    top: list[tuple[float, int, int, tuple[Shelf, int]]] = []
+    for piece in pieces(s.books, shelf_of(start), shelf_of(end), stored):
         r = piece.rows
         places = np.flatnonzero(settled_rows(r, until))
         if len(places) == 0:
@@ -135,20 +143,17 @@ def _ranked(m: Monitor, s: Strategy, start: int, end: int, until: Settling) -> t
         squares, sum_, n = squares + float((money * money).sum()), sum_ + float(money.sum()), n + len(money)
         order = np.argsort(money)
         for k in {*order[:WORST].tolist(), *order[-WORST:].tolist()}:
-            shelf, place = piece.at(int(places[k]))
-            top.append((float(money[k]), shelf.number, place))
-    top.sort()
+            i = int(places[k])
+            top.append((float(money[k]), *piece.place(i), piece.at(i)))
+        top.sort(key=lambda one: one[:3])
+        top[WORST:-WORST] = []
     variance = max(0.0, squares - sum_ * sum_ / n) * n / (n - 1) if n > 1 else 0.0
 
-    def shown(entries: list[tuple[float, int, int]]) -> list[dict[str, Any]]:
-        out = []
-        for _, number, place in entries:
-            shelf = s.books.shelf(number)
-            price = float(values(shelf.rows[place : place + 1], m.marks, end + 1)[0])
-            out.append(view(shelf, place, s.name, m.names, price, settled=True))
-        return out
+    def shown(found: Iterable[tuple[Shelf, int]]) -> list[dict[str, Any]]:
+        prices = ((shelf, place, float(values(shelf.rows[place : place + 1], m.marks, end + 1)[0])) for shelf, place in found)
+        return [view(shelf, place, s.name, m.names, price, settled=True) for shelf, place, price in prices]
 
-    return variance, shown([x for x in reversed(top[-WORST:]) if x[0] > 0]), shown([x for x in top[:WORST] if x[0] < 0])
+    return variance, shown(x[3] for x in reversed(top[-WORST:]) if x[0] > 0), shown(x[3] for x in top[:WORST] if x[0] < 0)
 
 
 def _strategy(m: Monitor, d: DayOf, day: str, standing: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:

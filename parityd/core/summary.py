@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from parityd.core.fresh import Fresh
 from parityd.core.rows import Rows
 from parityd.core.sums import AT, B_ONLY, F64, FIELDS, ID, KINDS, L_ONLY, PER_SYMBOL, SYM_AT, TIMED, Group, Mask, Whole, classed, groups
 
@@ -60,7 +61,7 @@ NOTHING.s.flags.writeable = False
 """Of no rows."""
 
 
-def classes(rows: Rows) -> tuple[Mask, Mask, Mask, Mask]:
+def classes(rows: Rows | Fresh) -> tuple[Mask, Mask, Mask, Mask]:
     """Which of the living rows are joined by id, joined by time, backtest only, live only."""
     kinds = classed(rows)
     return kinds == ID, kinds == TIMED, kinds == B_ONLY, kinds == L_ONLY

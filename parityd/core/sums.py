@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from parityd.core.fresh import Fresh
 from parityd.core.rows import AMBIGUOUS, BY_DECISION, BY_FILL, BY_ID, DEAD, PART, SLIP_ALONE, SUPPRESSED, SUSPECT, TIMING_ALONE, Rows
 
 F64 = NDArray[np.float64]
@@ -61,7 +62,7 @@ class Whole(NamedTuple):
     waits: F64
 
 
-def classed(rows: Rows) -> NDArray[np.int8]:
+def classed(rows: Rows | Fresh) -> NDArray[np.int8]:
     """The class of each row, NO_CLASS where it has none."""
     alive = (rows["flags"] & (DEAD | PART)) == 0
     b = alive & (rows["bkey"] != 0) & (rows["b_q"] > 0)

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from parityd.core.fresh import Fresh
 from parityd.core.instants import day_text, rfc3339
 from parityd.core.marks import Marks
 from parityd.core.records import NO_TS
@@ -21,7 +22,7 @@ def when(ns: object) -> str | None:
     return None if t == NO_TS else rfc3339(t)
 
 
-def cost(rows: Rows, price: np.ndarray) -> np.ndarray:
+def cost(rows: Rows | Fresh, price: np.ndarray) -> np.ndarray:
     """Money that each trade cost against the backtest, valued at `price` (NaN: the trade's own). Shape (n,)."""
     p = np.where(np.isnan(price), rows["own"], price)
     execution = np.where(np.isnan(rows["d"]), 0.0, rows["x"] * rows["d"] / 1e4 + np.nan_to_num(rows["fee"]))
@@ -29,7 +30,7 @@ def cost(rows: Rows, price: np.ndarray) -> np.ndarray:
     return money
 
 
-def values(rows: Rows, marks: Marks, end: int) -> np.ndarray:
+def values(rows: Rows | Fresh, marks: Marks, end: int) -> np.ndarray:
     """m_T for each row, of a unit as it was traded; NaN where it would be older than the trade."""
     out = np.full(len(rows), np.nan)
     for sym in np.unique(rows["sym"]).tolist():

@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from parityd.core.fresh import Fresh
 from parityd.core.instants import rfc3339
 from parityd.core.marks import Marks
 from parityd.core.returns import Returns, correlation, hit_rate, window_begin
@@ -77,7 +78,7 @@ def newest_pairs(s: Strategy, marks: Marks, names: Names, first: int, last: int)
     return spread(found, far, s.name, marks, names, (last + 1) * SHELF_NS)
 
 
-def pairs_of(r: Rows) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def pairs_of(r: Rows | Fresh) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """(places, price differences) of the matched trades that are measured."""
     by_id, timed, _, _ = classes(r)
     places = np.flatnonzero((by_id | timed) & ((r["flags"] & SUSPECT) == 0) & ~np.isnan(r["d"]))

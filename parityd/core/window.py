@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parityd.core.books import Books
+from parityd.core.fresh import Fresh
 from parityd.core.parameters import Parameters
 from parityd.core.records import BACKTEST, LIVE, NO_TS
 from parityd.core.rows import SHELF_NS, Rows, shelf_of
@@ -59,7 +60,7 @@ def settling(s: Strategy, p: Parameters, now: int, *, waiting: bool, backlog: bo
     return Settling(timed=timed, b_only=max(marks[LIVE], late(LIVE)), l_only=max(marks[BACKTEST], late(BACKTEST)))
 
 
-def settled_rows(rows: Rows, until: Settling) -> NDArray[np.bool_]:
+def settled_rows(rows: Rows | Fresh, until: Settling) -> NDArray[np.bool_]:
     """Mask of the settled ones."""
     out = np.zeros(len(rows), np.bool_)
     for kind, mask in enumerate(classes(rows)):

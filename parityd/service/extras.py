@@ -12,6 +12,7 @@ from parityd.core import owners
 from parityd.core.assessing import rates
 from parityd.core.columns import FillColumns
 from parityd.core.commands import ALL
+from parityd.core.day_rows import Stored
 from parityd.core.day_series import day_series
 from parityd.core.drift_feed import DriftFeed
 from parityd.core.drift_path import drift_path
@@ -74,6 +75,7 @@ def day_extras(
                 before.get(name),
                 _opening(m, s, since) if name in carried else {},
                 feeds.get(name),
+                partial(store.shelves_in_columns, name),
                 many=not whole,
             ),
             "unpriced": unpriced.get(name, {}),
@@ -189,6 +191,7 @@ def _one(
     history: LiveFills | None,
     opening: dict[int, Lot],
     feed: DriftFeed | None,
+    stored: Stored,
     *,
     many: bool,
 ) -> dict[str, Any]:
@@ -208,7 +211,7 @@ def _one(
         "correlation": correlation(returns), "hit_rate": hit_rate(returns), "tracking_error_returns_bps": tracking_error_returns_bps(returns), **parity,
     }  # fmt: skip
     until = settling(s, m.parameters, now, waiting=False)
-    series = day_series(s, m.marks, m.names, start, end, until, returns, rate)
+    series = day_series(s, m.marks, m.names, start, end, until, returns, rate, stored)
     path = [p for p in drift_path(feed, now, end) if p["ts"] >= rfc3339(start - DRIFT_NS)] if feed is not None else []
     series |= {"drift": path} if path else {}
     along = trailing(long, start // SHELF_NS, end // SHELF_NS) if long is not None else []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -74,6 +75,7 @@ class Reporter:
             standing=standing,
             extras=day_extras(b.v.m, b.store, day, now, self._parity(day), {n: g.feed for n, g in b.v.gauges.items()}),
             revision=revision,
+            stored=lambda name: partial(b.store.shelves_in_columns, name),
         )
         start = day_start(day)
         report["data_quality"] = {"refused": b.store.refusals_of(start, start + DAY_NS - 1)}

@@ -11,7 +11,7 @@ import sqlite3
 import threading
 from array import array
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from parityd.core.accepting import fill_columns
 from parityd.core.chain import GENESIS
 from parityd.core.columns import Bounds, DecisionColumns, FillColumns
+from parityd.core.fresh import Fresh
 from parityd.core.hashing import U64
 from parityd.core.records import BACKTEST, NO_TS, Fill, Line
 from parityd.core.rows import NOWHEN, Rows, Shelf, picked
@@ -40,6 +41,7 @@ _FILES = (
     "SELECT id, book, sha256, name, size, seen_ns, ingested_ns, format, source, state, accepted, duplicates, refused, by_kind, first_ts, last_ts, "
     "strategies FROM file"
 )
+_PIECES = "SELECT segment, start, n, text_start, text_n FROM piece WHERE strategy = ? AND number = ? ORDER BY segment, start"
 _OF_STRATEGY = " AND id IN (SELECT file FROM file_strategy WHERE strategy = ?)"
 MEMORY = ":memory:"
 _FIRST, _LAST = -(2**63), 2**63 - 1
@@ -246,10 +248,25 @@ class Reads:
         with self._lock:
             return segments.fold(number, self._pieces(self._strategy(strategy), number))
 
+    def shelves_in_columns(self, strategy: str, numbers: Iterable[int]) -> Iterator[tuple[Fresh, bytes]]:
+        """(rows, texts) of each of these shelves as it was last stored. For many in order: what is decoded is not held for others."""
+        code = self._strategy(strategy)
+        held: OrderedDict[int, tuple[Fresh, bytes]] = OrderedDict()
+        for number in numbers:
+            parts = []
+            for segment, start, n, text_start, text_n in self._all(_PIECES, code, number):
+                if segment not in held:
+                    held[segment] = segments.get_columns(*self._stored(segment))
+                held.move_to_end(segment)
+                rows, text = held[segment]
+                parts.append((rows.part(start, start + n), text[text_start : text_start + text_n]))
+                while len(held) > _CACHED:
+                    held.popitem(last=False)
+            yield segments.fold_columns(parts) if parts else (Fresh(0), b"")
+
     def _pieces(self, strategy: int, number: int) -> list[tuple[Rows, bytes]]:
-        sql = "SELECT segment, start, n, text_start, text_n FROM piece WHERE strategy = ? AND number = ? ORDER BY segment, start"
         out = []
-        for segment, start, n, text_start, text_n in self._all(sql, strategy, number):
+        for segment, start, n, text_start, text_n in self._all(_PIECES, strategy, number):
             rows, text = self._segment(segment)
             out.append((picked(rows, np.arange(start, start + n)), text[text_start : text_start + text_n]))
         return out
@@ -257,14 +274,17 @@ class Reads:
     def _segment(self, segment: int) -> tuple[Rows, bytes]:
         found = self._segments.get(segment)
         if found is None:
-            row = self._one("SELECT names, data FROM segment WHERE id = ?", segment)
-            if row is None:
-                raise StoreBroken(f"store {self.name}: segment {segment} is missing", connect.MEND)
-            found = self._segments[segment] = segments.get_segment(*row)
+            found = self._segments[segment] = segments.get_segment(*self._stored(segment))
             while len(self._segments) > _CACHED:
                 self._segments.popitem(last=False)
         self._segments.move_to_end(segment)
         return found
+
+    def _stored(self, segment: int) -> tuple[bytes, bytes]:
+        row = self._one("SELECT names, data FROM segment WHERE id = ?", segment)
+        if row is None:
+            raise StoreBroken(f"store {self.name}: segment {segment} is missing", connect.MEND)
+        return row[0], row[1]
 
     def crowded(self, most: int) -> list[tuple[str, int, int]]:
         """(strategy, shelf number, pieces) of shelves in more than `most` pieces."""

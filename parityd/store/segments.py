@@ -7,10 +7,14 @@
 4. Small segments are stored as they are.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from parityd.core.fresh import Fresh
 from parityd.core.hashing import U64
 from parityd.core.records import NO_TS
 from parityd.core.rows import DEAD, ROW, TIMES, Rows, Shelf, joined, picked
@@ -67,7 +71,7 @@ def living_names(data: bytes, numbers: I64) -> tuple[U64, I64]:
     return np.concatenate([first[named], second[both]]), np.concatenate([numbers[named], numbers[two][both]])
 
 
-def _starts(rows: Rows, sizes: list[int]) -> I64:
+def _starts(rows: Rows | Fresh, sizes: list[int]) -> I64:
     """Where each row's text would begin if the texts of its piece were joined in order."""
     size = rows["tid_len"].astype(np.int64)
     begin = np.cumsum(size) - size
@@ -75,7 +79,7 @@ def _starts(rows: Rows, sizes: list[int]) -> I64:
     return offset
 
 
-def _expected(r: Rows) -> dict[str, F64]:
+def _expected(r: Rows | Fresh) -> dict[str, F64]:
     """The usual value of derived columns, from the base columns alone."""
     with np.errstate(all="ignore"):
         s, q, lq = r["side"].astype(np.float64), r["b_q"] * r["alpha"], r["l_q"].copy()
@@ -125,33 +129,39 @@ def _can_shift(rows: Rows) -> bool:
 
 def get_segment(names: bytes, data: bytes) -> tuple[Rows, bytes]:
     """The rows of all pieces in their order, and all their texts."""
+    found, text = get_columns(names, data)
+    rows = np.zeros(found.n, ROW)
+    for name, values in found.columns.items():
+        rows[name] = values
+    return rows, text
+
+
+def get_columns(names: bytes, data: bytes) -> tuple[Fresh, bytes]:
+    """As `get_segment`, but as columns: where few of them are read, or rows are not needed as such, a fraction of the work."""
     sizes, shifted, width, packed, text = msgspec.msgpack.decode(unsqueeze(data))
     n = sum(sizes)
-    rows = np.zeros(n, ROW)
-    _name(rows, names)
-    table = {name: np.asarray(values) for name, values in unpack(packed).items()}
+    stored = {name: np.asarray(values) for name, values in unpack(packed).items()}
+    rows = Fresh(n, _named(names, n))
     for name in ROW_FIELDS:
-        if name in table and name != "tid_at":
-            rows[name] = table[name]
+        rows[name] = stored.get(name, 0)
     if shifted:
         for name in _RELATIVE:
             rows[name] = np.where(rows[name] == NO_TS, NO_TS, rows[name] + rows["t"])
         for name, usual in _expected(rows).items():
-            rows[name] = (table[name] + _ulps(usual)).view(np.float64)
-    rows["tid_at"] = table["tid_at"] + _starts(rows, sizes)
+            rows[name] = (stored[name] + _ulps(usual)).view(np.float64)
+    rows["tid_at"] = stored["tid_at"] + _starts(rows, sizes)
     if width:
         text = np.ascontiguousarray(np.frombuffer(text, np.uint8).reshape(width, n).T).tobytes()
     return rows, text
 
 
-def _name(rows: Rows, names: bytes) -> None:
-    """Give rows their keys and `pk`."""
-    form, first, second, pks = _split_names(names, len(rows))
-    rows["bkey"] = np.where((form & HAS_B) != 0, first, np.uint64(0))
-    rows["lkey"] = np.where((form & HAS_L) != 0, first, np.uint64(0))
-    rows["lkey"][(form & TWO) != 0] = second
-    rows["pk"] = first
-    rows["pk"][(form & OTHER_PK) != 0] = pks
+def _named(names: bytes, n: int) -> dict[str, NDArray[Any]]:
+    """The keys and `pk` of rows."""
+    form, first, second, pks = _split_names(names, n)
+    b, l, pk = np.where((form & HAS_B) != 0, first, np.uint64(0)), np.where((form & HAS_L) != 0, first, np.uint64(0)), first.copy()
+    l[(form & TWO) != 0] = second
+    pk[(form & OTHER_PK) != 0] = pks
+    return {"bkey": b, "lkey": l, "pk": pk}
 
 
 def fold(number: int, deltas: list[tuple[Rows, bytes]]) -> Shelf:
@@ -159,13 +169,41 @@ def fold(number: int, deltas: list[tuple[Rows, bytes]]) -> Shelf:
     if not deltas:
         return Shelf(number)
     rows = joined([rows for rows, _ in deltas])
+    begin = _begins(rows, deltas)
     text = b"".join([t for _, t in deltas])
-    bases = np.cumsum([0, *[len(t) for _, t in deltas[:-1]]])
-    begin = rows["tid_at"].astype(np.int64) + np.repeat(bases, [len(r) for r, _ in deltas])
-    _, newest = np.unique(rows["pk"][::-1], return_index=True)
-    keep = np.sort(len(rows) - 1 - newest)
-    keep = keep[(rows["flags"][keep] & DEAD) == 0]
-    rows, begin = picked(rows, keep), begin[keep]
+    keep = _standing(rows)
+    if keep is not None:
+        rows, begin = picked(rows, keep), begin[keep]
     size = rows["tid_len"].astype(np.int64)
-    rows["tid_at"] = np.cumsum(size) - size
-    return Shelf(number, rows, b"".join([text[a : a + k] for a, k in zip(begin.tolist(), size.tolist(), strict=True)]))
+    ends = np.cumsum(size)
+    rows["tid_at"] = ends - size
+    if not np.array_equal(begin, ends - size) or len(text) != int(size.sum()):
+        text = np.frombuffer(text, np.uint8)[np.arange(int(size.sum())) + np.repeat(begin - (ends - size), size)].tobytes()
+    return Shelf(number, rows, text)
+
+
+def fold_columns(deltas: list[tuple[Fresh, bytes]]) -> tuple[Fresh, bytes]:
+    """As `fold`, (rows, texts): text that nobody uses may stay."""
+    rows = Fresh.joined([rows for rows, _ in deltas])
+    if len(deltas) > 1:
+        rows["tid_at"] = _begins(rows, deltas)
+    keep = _standing(rows)
+    return rows if keep is None else rows[keep], b"".join([t for _, t in deltas])
+
+
+def _begins(rows: Rows | Fresh, deltas: Sequence[tuple[Rows | Fresh, bytes]]) -> I64:
+    """Where each row's text begins in the texts of all."""
+    bases = np.cumsum([0, *[len(t) for _, t in deltas[:-1]]])
+    begins: I64 = rows["tid_at"].astype(np.int64) + np.repeat(bases, [len(r) for r, _ in deltas])
+    return begins
+
+
+def _standing(rows: Rows | Fresh) -> I64 | None:
+    """The places of the rows that stand, None where all do."""
+    dead, named = (rows["flags"] & DEAD) != 0, np.sort(rows["pk"])
+    if not dead.any() and not (named[1:] == named[:-1]).any():
+        return None
+    _, newest = np.unique(rows["pk"][::-1], return_index=True)
+    keep: I64 = np.sort(len(rows) - 1 - newest)
+    standing: I64 = keep[~dead[keep]]
+    return standing
