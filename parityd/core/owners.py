@@ -12,10 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from parityd.core.text import TextColumn
+
 I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
 STRATEGY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._:@-]{0,63}\Z", re.ASCII)
 MAX_NAME = 256
+_MANY = 1 << 16
 _codes: dict[str, dict[str, int]] = {}  # strategy -> symbol -> code
 _names: list[tuple[str, str]] = []
 _symbols: dict[str, None] = {}
@@ -56,8 +59,24 @@ def known(strategy: Sequence[str], symbol: Sequence[str]) -> I32 | None:
 
 def codes(strategy: Sequence[str], symbol: Sequence[str]) -> I32:
     """The code of each record's owner. Shape (n,)."""
+    if isinstance(strategy, TextColumn) and isinstance(symbol, TextColumn):
+        return _of_pairs(*strategy.few(), *symbol.few())
     found = known(strategy, symbol)
     return np.array([code(*x) for x in zip(strategy, symbol, strict=True)], np.int32) if found is None else found
+
+
+def _of_pairs(strategies: list[str], a: I64, symbols: list[str], b: I64) -> I32:
+    """The codes of pairs of places: each pair that occurs is looked up once, in order of first sight."""
+    pairs = a * len(symbols) + b
+    if len(strategies) * len(symbols) > max(_MANY, len(pairs)):
+        _, first, pairs = np.unique(pairs, return_index=True, return_inverse=True)
+        present, place = places(pairs)
+        found = [code(strategies[a[k]], symbols[b[k]]) for k in first[present].tolist()]
+    else:
+        present, place = places(pairs)
+        found = [code(strategies[k // len(symbols)], symbols[k % len(symbols)]) for k in present]
+    out: I32 = np.array(found, np.int32)[place]
+    return out
 
 
 def name(k: int) -> tuple[str, str]:
@@ -65,7 +84,7 @@ def name(k: int) -> tuple[str, str]:
     return _names[k]
 
 
-def distinct(owner: I32) -> list[int]:
+def distinct(owner: I32 | I64) -> list[int]:
     """The codes that occur, in order of first sight."""
     if len(owner) == 0:
         return []
@@ -109,7 +128,7 @@ class Property:
         return made
 
 
-def places(owner: I32) -> tuple[list[int], I64]:
+def places(owner: I32 | I64) -> tuple[list[int], I64]:
     """(the distinct codes, each record's place among them)."""
     present = distinct(owner)
     if len(present) == 1:

@@ -18,6 +18,7 @@ Bytes = NDArray[np.uint8]
 Bools = NDArray[np.bool_]
 
 ROOM = 72  # bytes
+_SHARED = 1 << 16  # places x lengths: so many are looked through even for a few rows
 _END = "\0" * ROOM
 _NEWLINE = 10
 _STRICT = "surrogatepass"
@@ -81,6 +82,16 @@ class TextColumn(Sequence[str]):
     def of_bytes(cls, data: bytes, length: I64) -> Self:
         """Texts that lie one behind the other, with the length of each in bytes."""
         return cls(len(length), _padded(data), places=(np.cumsum(length) - length, length))
+
+    @classmethod
+    def chosen(cls, texts: list[str], codes: I64) -> Self:
+        """Of these texts the one at each row's place among them; they share its bytes. Shape of `codes`: (n,)."""
+        if len(texts) == 1:
+            return cls.repeated(texts[0], len(codes))
+        parts = [*map(raw, texts)]
+        length = np.fromiter(map(len, parts), np.int64, len(parts))
+        begin = np.cumsum(length) - length
+        return cls(len(codes), _padded(b"".join(parts)), places=(begin[codes], length[codes]))
 
     @classmethod
     def joined(cls, parts: "Sequence[TextColumn]") -> "TextColumn":
@@ -160,11 +171,28 @@ class TextColumn(Sequence[str]):
 
     def codes(self, of: Callable[[str], int]) -> I64:
         """What a function of the text says of each, asked once a text. Shape (n,)."""
+        texts, places = self.few()
+        known: dict[str, int] = {}
+        for text in texts:
+            if text not in known:
+                known[text] = of(text)
+        return np.array([known[text] for text in texts], np.int64)[places]
+
+    def few(self) -> tuple[list[str], I64]:
+        """(texts, each row's place among them): where rows share bytes (`chosen`) each text once and without looking at a row; a text may stand there twice."""
         if self.same is not None:
-            return np.full(self.n, of(self.same) if self.n else 0)
-        values = self.tolist()
-        table = {text: of(text) for text in dict.fromkeys(values)}
-        return np.fromiter(map(table.__getitem__, values), np.int64, self.n)
+            return [self.same] if self.n else [], np.zeros(self.n, np.int64)
+        span = self.lengths()[1] + 1 if self.n else 1
+        if self.pitch or len(self.octets) * span > max(_SHARED, self.n):
+            values = self.tolist()
+            table = {text: k for k, text in enumerate(dict.fromkeys(values))}
+            return list(table), np.fromiter(map(table.__getitem__, values), np.int64, self.n)
+        lies = self.begin * span + self.length
+        place = np.full(len(self.octets) * span, -1)
+        place[lies[::-1]] = np.arange(self.n - 1, -1, -1)  # of each text the first row that has it
+        first = np.sort(place[place >= 0])
+        place[lies[first]] = np.arange(len(first))
+        return [self[k] for k in first.tolist()], place[lies]
 
     # --- as texts -------------------------------------------------------------------------------------------------
 

@@ -226,8 +226,7 @@ def get_texts(spec: Spec, tape: Tape, n: int) -> TextColumn:
     if spec[0] == "c":
         return TextColumn.repeated(text_of(spec[1]), n)
     if spec[0] == "t":
-        table = [text_of(t) for t in spec[1]]
-        return TextColumn.of([table[k] for k in get_ints(spec[2], tape, n).tolist()])
+        return TextColumn.chosen([text_of(t) for t in spec[1]], get_ints(spec[2], tape, n))
     if spec[0] == "a":
         return TextColumn.of_bytes(*get_bytes(spec[1], tape, n))
     lengths = get_ints(spec[1], tape, n)

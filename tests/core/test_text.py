@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from parityd.core import owners
 from parityd.core.text import TextColumn
 
 texts = st.lists(
@@ -56,6 +57,33 @@ def test_a_function_is_asked_once_a_text_and_in_order(values):
     found = column.codes(code).tolist()
     assert asked == list(dict.fromkeys(values))
     assert found == [asked.index(v) + 1 for v in values]
+
+
+@given(columns, st.data())
+def test_few_texts_share_their_bytes_and_are_told_once(values, data):
+    chosen = data.draw(st.lists(st.integers(0, max(0, len(values) - 1)), max_size=12 if values else 0))
+    column = TextColumn.chosen(values, np.array(chosen, np.int64))
+    want = [values[k] for k in chosen]
+    assert column == want
+    both = TextColumn.joined([column, TextColumn.of(values), column])
+    for one, said in ((column, want), (both, [*want, *values, *want])):
+        texts, places = one.few()
+        assert [texts[k] for k in places.tolist()] == said
+        assert list(dict.fromkeys(texts)) == list(dict.fromkeys(said))
+
+
+@given(st.lists(st.tuples(st.sampled_from(["a", "b", "é"]), st.sampled_from(["X/Y", "Z", "X"])), max_size=9), st.booleans())
+def test_owners_of_columns_are_those_of_their_texts(pairs, many):
+    strategies, symbols = (TextColumn.of([p[k] for p in pairs]) for k in range(2))
+    found = owners.codes(strategies, symbols) if many else owners.codes(strategies.tolist(), symbols.tolist())
+    assert [owners.name(k) for k in found.tolist()] == pairs
+
+
+def test_many_strategies_with_many_symbols_have_owners():
+    names = [f"n{k}" for k in range(300)]
+    pairs = [(f"n{k}", f"n{299 - k}") for k in range(300)]
+    found = owners.codes(TextColumn.of(names), TextColumn.of(names[::-1]))
+    assert [owners.name(k) for k in found.tolist()] == pairs
 
 
 def test_eight_bytes_can_be_read_wherever_a_text_lies():
