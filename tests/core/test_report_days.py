@@ -9,10 +9,12 @@ import pytest
 from core.desk import Desk, shuffled, terms
 from golden import books, generate, measures, reference
 
-from parityd.core.instants import day_start, parse_time
+from parityd.core.fresh import Fresh
+from parityd.core.instants import day_start, day_text, parse_time
 from parityd.core.measures import COMPONENTS
 from parityd.core.parameters import Parameters
 from parityd.core.report import day_report
+from parityd.core.rows import NOWHEN, SHELF_NS
 
 SYMBOLS = {"ES": {"currency": "USDT", "multiplier": "50"}, "XBT/USDT": {"alias": "BTC/USDT"}}
 TO_USDT = {'"ACME/USD"': '"ACME/USDT"', '"ETH-EUR"': '"ETH-USDT"', '"fee_currency": "USD"': '"fee_currency": "USDT"', '"fee_currency": "EUR"': '"fee_currency": "USDT"'}  # fmt: skip
@@ -61,6 +63,32 @@ def test_each_days_report_is_what_the_reference_finds_however_the_records_came(s
 # --- carried over midnight --------------------------------------------------------------------------------------------
 
 NOON = "2026-03-0{}T12:00:00Z"
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_shelves_that_are_read_as_columns_make_the_report_that_rows_make(seed):
+    backtest, live = (in_one_currency(records) for records in generate.generate(seed, dense=True))
+    now = parse_time(max(r["ts"] for r in backtest + live)) + 3_600_000_000_000
+    desk = Desk(Parameters(symbols=terms(SYMBOLS)))
+    for turn in shuffled(backtest, live, seed):
+        desk.turn(turn)
+    held = {name: dict(s.books.shelves) for name, s in desk.monitor.strategies.items()}
+
+    def stored(name):
+        return lambda numbers: ((Fresh.of(held[name][k].rows), bytes(held[name][k].text)) for k in numbers)
+
+    for day in sorted({day_text(k * SHELF_NS) for shelves in held.values() for k in shelves if k > NOWHEN}):
+        want = reported(desk, day, now)
+        for name, shelves in held.items():
+            books = desk.monitor.strategies[name].books
+            books.load = lambda strategy, number: held[strategy].get(number)
+            for k in list(shelves)[seed % 2 :: 2]:
+                books.shelves.pop(k, None)
+        got = day_report(desk.monitor, day, now, waiting=False, standing={}, extras={}, revision=1, stored=stored)
+        assert got == want
+        assert any(s["worst_trades"] for s in got["strategies"].values()) or not any(
+            s["trades"]["matched"] for s in got["strategies"].values()
+        )
 
 
 def bought(day, symbol, quantity, price, fill_id):

@@ -22,7 +22,7 @@ from store.material import (
 
 from parityd.core.chain import GENESIS, entry
 from parityd.core.index import CONFLICT, DUPLICATE, NEW, Known, Places
-from parityd.core.rows import DEAD
+from parityd.core.rows import DEAD, Shelf
 from parityd.store import MEMORY, AuditDraft, Commit, FileEntry, ReportEntry, Store
 
 
@@ -194,6 +194,12 @@ def test_a_fill_is_found_by_its_name_in_any_run(store):
 # --- shelves --------------------------------------------------------------------------------------------------------
 
 
+def in_columns(store, strategy, numbers):
+    """What lives on these shelves, read as columns."""
+    found = zip(numbers, store.shelves_in_columns(strategy, numbers), strict=True)
+    return [living(Shelf(number, rows.laid(), text)) for number, (rows, text) in found]
+
+
 def test_a_shelf_comes_back_from_its_deltas(store):
     s = shelf(10)
     store.commit(Commit(shelves=[("alpha", SHELF, *s.delta()), ("beta", SHELF, *shelf(3, seed=9).delta())]))
@@ -208,6 +214,7 @@ def test_a_shelf_comes_back_from_its_deltas(store):
     assert living(got) == living(s)
     assert got.n == 109
     assert got.stored == got.n
+    assert in_columns(store, "alpha", [SHELF]) == [living(s)]
     assert store.load_shelf("beta", SHELF).n == 3
     assert store.shelf_numbers("alpha") == [SHELF]
 
@@ -220,6 +227,9 @@ def test_many_shelves_of_many_strategies_in_one_commit_come_back_each(store):
     store.commit(Commit(shelves=[(s, k, *x.delta()) for (s, k), x in made.items()]))
     for (s, k), x in made.items():
         assert living(store.load_shelf(s, k)) == living(x)
+    for name in {s for s, _ in made}:
+        numbers = [k for s, k in made if s == name]
+        assert in_columns(store, name, [*numbers, 99]) == [*(living(made[name, k]) for k in numbers), {}]
     assert store.check() == []
 
 
@@ -246,6 +256,7 @@ def test_compaction_changes_nothing_but_the_number_of_pieces(store):
     assert store.compact("alpha", [1]) == 11
     assert store.crowded(1) == []
     assert living(store.load_shelf("alpha", 1)) == before == living(s)
+    assert in_columns(store, "alpha", [1, 2]) == [living(s), living(other)]
     assert located(store) == {k: v for k, v in places.items() if k in before or v == 2}  # a name that is gone may be kept until then
     assert living(store.load_shelf("alpha", 2)) == living(other)
     s.view["l_q"][0] = 99.0
