@@ -1,11 +1,14 @@
 """`python -m parityd`."""
 
+import gc
 import os
 import sys
 import traceback
 from typing import Any, TextIO
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # else numpy keeps a thread and 40 MB of address space for each processor, for nothing
+SELDOM = 10_000, 5, 40
+"""How often what stands in a circle is searched for: little does here, and much is made that stays."""
 
 
 class Output:
@@ -43,6 +46,7 @@ def main() -> None:
     from parityd.cli import ERROR
     from parityd.cli import main as run
 
+    gc.set_threshold(*SELDOM)
     if sys.stdout is not None and sys.stderr is not None:
         sys.stdout, sys.stderr = Output(sys.stdout), Output(sys.stderr)
     try:

@@ -13,7 +13,8 @@ from parityd.core.evidence import Assessment, Finding
 from parityd.core.findings import assess
 from parityd.core.gauges import Gauges
 from parityd.core.instants import day_start
-from parityd.core.judging import Judged, carried_in, judge, judge_between, late_rows
+from parityd.core.judging import Judged, carried_in, judge_between, late_rows
+from parityd.core.keeping import Windows
 from parityd.core.ladder_recovery import Trial, on_shadow
 from parityd.core.ladder_state import LadderState
 from parityd.core.measures import Carried, attribute, convert, in_bps
@@ -21,7 +22,7 @@ from parityd.core.monitor import Monitor
 from parityd.core.present import Facts, state_findings
 from parityd.core.quality import quality_grade, quality_score
 from parityd.core.records import NO_TS
-from parityd.core.returns import correlation, hit_rate, interval_returns, tracking_error_returns_bps
+from parityd.core.returns import measured_returns
 from parityd.core.splits import rescaled
 from parityd.core.strategy import Strategy
 from parityd.core.window import DAY_NS, Settling, settling, summed
@@ -53,19 +54,19 @@ def assess_strategy(m: Monitor, s: Strategy, now: int, facts: Facts, gauges: Gau
     """Measure and judge one strategy as of `now`."""
     terms = m.parameters.of(s.name)
     until = settling(s, m.parameters, now, waiting=facts.waiting, backlog=facts.backlog)
-    judged = judge(s, m.parameters, until, now)
-    returns = interval_returns(s, m.marks, capital=terms.capital, now=now, rate=lambda ccy: _rate(m, ccy, now), kept=gauges.columns)
+    judged = gauges.windows.judge(s, m.parameters, until, now)
+    found = measured_returns(s, m.marks, capital=terms.capital, now=now, rate=lambda ccy: _rate(m, ccy, now), kept=gauges.columns)
+    returns = found.returns
     drift = gauges.feed.feed(s, returns, until, now)
     parity = gauges.compared(s)
-    correlated = correlation(returns)
     judged.metrics |= {
-        "correlation": correlated, "hit_rate": hit_rate(returns), "tracking_error_returns_bps": tracking_error_returns_bps(returns),
+        "correlation": found.correlation, "hit_rate": found.hit_rate, "tracking_error_returns_bps": found.tracking_error_bps,
         "decision_parity": parity.decision_parity, "action_parity": parity.action_parity,
     }  # fmt: skip
     both = parity.both
     evidence = msgspec.structs.replace(
         judged.evidence,
-        correlation=correlated, correlation_n=returns.count if returns is not None else 0,
+        correlation=found.correlation, correlation_n=returns.count if returns is not None else 0,
         decisions=parity.decisions if both else 0, decisions_alike=parity.alike if both else 0,
         actions=parity.actions if both else 0, actions_alike=parity.actions_alike if both else 0,
         drift_confidence=drift.confidence, drift_alarm=drift.alarm,
@@ -74,12 +75,12 @@ def assess_strategy(m: Monitor, s: Strategy, now: int, facts: Facts, gauges: Gau
     assessment = assess(evidence, terms)
     state = state_findings(s, m, facts, now, reset_ns=reset_ns)
     score = quality_score(
-        tracking_error_bps=judged.metrics["tracking_error_bps"], emergency_bps=terms.thresholds.emergency_bps, correlation=correlated,
+        tracking_error_bps=judged.metrics["tracking_error_bps"], emergency_bps=terms.thresholds.emergency_bps, correlation=found.correlation,
         hit_rate=judged.metrics["hit_rate"], decision_parity=parity.decision_parity,
     )  # fmt: skip
     judged.metrics["quality_score"] = score
     return Assessed(
-        judged, assessment, [*assessment.findings, *state], judged.metrics, judged.trades, window_attribution(m, s, judged, until),
+        judged, assessment, [*assessment.findings, *state], judged.metrics, judged.trades, window_attribution(m, s, judged, until, gauges.windows),
         gauges.feed.summary(now), quality_grade(score), until, s,
     )  # fmt: skip
 
@@ -89,14 +90,17 @@ def _rate(m: Monitor, ccy: int, t: int) -> float | None:
     return rates(m, [name], t).get(name)
 
 
-def window_attribution(m: Monitor, s: Strategy, judged: Judged, until: Settling) -> dict[str, float | None]:
+def window_attribution(m: Monitor, s: Strategy, judged: Judged, until: Settling, kept: Windows) -> dict[str, float | None]:
     """The components over the window in bps, as the report names them (without what positions carried in: that needs the history)."""
     w = judged.window
     if w is None:
         return {}
-    sums = rescaled(w.sums, m.splits, w.start, w.end, w.end, lambda a, b: summed(s.books, a, b, until)[0])
-    a = attribute(sums, w.start, w.end, m.marks, m.names, {}, {}, lambda sym, t: late_rows(s, w.start, w.end, until, sym, t))  # type: ignore[arg-type]
-    return in_bps(convert(a, rates(m, list(a.by_currency), w.end)))
+    a = kept.attribution(m.marks)
+    if a is None:
+        sums = rescaled(w.sums, m.splits, w.start, w.end, w.end, lambda a, b: summed(s.books, a, b, until)[0])
+        a = attribute(sums, w.start, w.end, m.marks, m.names, {}, {}, lambda sym, t: late_rows(s, w.start, w.end, until, sym, t))  # type: ignore[arg-type]
+        kept.keep(a, list(sums.sym), m.marks)
+    return in_bps(convert(a, rates(m, list(a.by_currency), w.end) if len(a.by_currency) > 1 else {}))
 
 
 def rates(m: Monitor, currencies: list[str], t: int) -> dict[str, float | None]:

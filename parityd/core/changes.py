@@ -21,6 +21,11 @@ class Changes:
             self._before += len(self._log) - REMEMBERED
             del self._log[:-REMEMBERED]
 
+    @property
+    def version(self) -> int:
+        """How many there were: a mark, as `since` gives it."""
+        return self._before + len(self._log)
+
     def since(self, mark: int) -> tuple[list[int] | None, int]:
         """(what was noted after the mark, None where that is no longer known; the mark for the next time). The first mark is 0."""
-        return (None if mark < self._before else self._log[mark - self._before :]), self._before + len(self._log)
+        return (None if mark < self._before else self._log[mark - self._before :]), self.version

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from parityd.core.columns import DecisionColumns
 from parityd.core.decisions import Decisions
 from parityd.core.drift_feed import DriftFeed
+from parityd.core.keeping import Windows
 from parityd.core.parameters import Parameters
 from parityd.core.parity import DecisionParity, Parity
 from parityd.core.records import BACKTEST, BOOKS, LIVE, NO_TS
@@ -28,6 +29,7 @@ class Gauges:
 
     def __init__(self, s: Strategy, p: Parameters) -> None:
         terms = p.of(s.name)
+        self.windows = Windows()
         self.columns = Columns()
         self.feed = DriftFeed(s.name)
         self.decisions = Decisions(timeframe=terms.timeframe)

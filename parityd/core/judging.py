@@ -26,6 +26,8 @@ HOUR_NS = 3600 * 1_000_000_000
 WEEK = 7
 SPLITS = (1.5, *range(2, 51))  # new shares for one, as they are usual
 NEAR = 0.02
+Hour = tuple[int | None, int, int, float]
+"""See `runaway`."""
 
 
 class Judged(msgspec.Struct):
@@ -36,22 +38,31 @@ class Judged(msgspec.Struct):
     metrics: dict[str, float | None]
     trades: dict[str, int]
 
+    def in_hour(self, hour: Hour) -> "Judged":
+        """The same with what was executed of late."""
+        evidence = msgspec.structs.replace(
+            self.evidence, hour_live=hour[0], hour_largest=hour[1], hour_backtest=hour[2], history_hours=hour[3]
+        )
+        return Judged(self.window, evidence, dict(self.metrics), dict(self.trades))
+
 
 def judge(s: Strategy, p: Parameters, until: Settling, now: int) -> Judged:
     """The evidence of a strategy's window."""
-    window = evidence_window(s, until, p.of(s.name).thresholds.min_trades)
-    return _judged(s, p, until, window, runaway(s, now))
+    return judge_window(s, p, until).in_hour(runaway(s, now))
+
+
+def judge_window(s: Strategy, p: Parameters, until: Settling) -> Judged:
+    """The same without the last hour: what does not depend on the clock, but for what is settled."""
+    return _judged(s, p, until, evidence_window(s, until, p.of(s.name).thresholds.min_trades))
 
 
 def judge_between(s: Strategy, p: Parameters, until: Settling, start: int, end: int) -> Judged:
     """The evidence of the trades of [start, end] alone: what a closed period is judged by."""
     sums, pending = summed(s.books, start, end, until)
-    return _judged(s, p, until, Window(start, end, sums, pending), (None, 0, 0, 0.0), drifting=False)
+    return _judged(s, p, until, Window(start, end, sums, pending), drifting=False)
 
 
-def _judged(
-    s: Strategy, p: Parameters, until: Settling, window: Window | None, hour: tuple[int | None, int, int, float], *, drifting: bool = True
-) -> Judged:
+def _judged(s: Strategy, p: Parameters, until: Settling, window: Window | None, *, drifting: bool = True) -> Judged:
     terms = p.of(s.name)
     sums = window.sums if window is not None else Summary()
     slip, slip_share = mean_component(sums, "slip")
@@ -75,7 +86,6 @@ def _judged(
         unmatched=int(sums["missed"] + sums["unexpected"]), executions=sums.settled,
         large_trades=large_trades(s, until, window, terms), capital=terms.capital,
         suspects=int(sums["suspect"]), suspect_d_bps=suspect[0], suspect_example=suspect[1],
-        hour_live=hour[0], hour_largest=hour[1], hour_backtest=hour[2], history_hours=hour[3],
     )  # fmt: skip
     return Judged(window, evidence, metrics, counts(sums, window.pending if window else _all_pending(s, until)))
 
@@ -184,7 +194,7 @@ def one_sided_split(apart_bps: float) -> str:
     return f": {'live' if ratio >= 1 else 'the backtest'} has {factor:g} times the price of the other book, as where only one is adjusted for a split"
 
 
-def runaway(s: Strategy, now: int) -> tuple[int | None, int, int, float]:
+def runaway(s: Strategy, now: int) -> Hour:
     """(live executions of the last hour, the largest earlier hour of either book in 30 days, the backtest's same hour, hours of history).
 
     What a reset or a recovery put behind it is not counted once more as the last hour's.

@@ -25,6 +25,7 @@ I64 = NDArray[np.int64]
 FILL_LEAD_NS = 900 * 1_000_000_000
 KEPT = 200_000
 KEPT_TRADED = 20_000
+FEW = 4  # times are looked up one by one
 MANY = 4096  # points are sorted in as they come once so many, and a good part of the series, wait
 
 
@@ -52,13 +53,14 @@ class Series:
     do, if it does not depend on order).
     """
 
-    __slots__ = ("_fresh", "_kept", "_waiting", "changes", "px", "rank", "thinned", "ts")
+    __slots__ = ("_fresh", "_kept", "_room", "_waiting", "changes", "px", "rank", "thinned", "ts")
 
     def __init__(self, kept: int = KEPT) -> None:
         self._kept = kept
         self.ts: I64 = np.zeros(0, np.int64)
         self.rank: NDArray[np.int8] = np.zeros(0, np.int8)
         self.px: F64 = np.zeros(0)
+        self._room: tuple[I64, NDArray[np.int8], F64] = (self.ts, self.rank, self.px)  # these columns, with room for what comes
         self._fresh: list[tuple[I64, NDArray[np.int8], F64]] = []
         self._waiting = 0
         self.thinned = False  # since this was last set to False: what is stored holds more than is needed
@@ -91,9 +93,19 @@ class Series:
             ts, rank, px = np.concatenate([self.ts, ts]), np.concatenate([self.rank, rank]), np.concatenate([self.px, px])
         order = in_order(ts, rank, px)
         ts, rank, px = ts[order], rank[order], px[order]
-        if behind:
-            ts, rank, px = np.concatenate([self.ts, ts]), np.concatenate([self.rank, rank]), np.concatenate([self.px, px])
-        self.ts, self.rank, self.px = ts, rank, px
+        if behind and len(self.ts):
+            self._append(ts, rank, px)
+        else:
+            self.ts, self.rank, self.px = self._room = ts, rank, px
+
+    def _append(self, ts: I64, rank: NDArray[np.int8], px: F64) -> None:
+        """Behind what is there; what was given out stays as it was."""
+        n, end = len(self.ts), len(self.ts) + len(ts)
+        if end > len(self._room[0]):
+            self._room = tuple(np.concatenate([x, np.zeros(len(ts) + end // 8, x.dtype)]) for x in (self.ts, self.rank, self.px))  # type: ignore[assignment]
+        room_ts, room_rank, room_px = self._room
+        room_ts[n:end], room_rank[n:end], room_px[n:end] = ts, rank, px
+        self.ts, self.rank, self.px = room_ts[:end], room_rank[:end], room_px[:end]
 
     def _take_back(self, ts: I64, rank: int, px: F64) -> None:
         keep = np.ones(len(self.ts), np.bool_)
@@ -101,21 +113,22 @@ class Series:
             lo, hi = np.searchsorted(self.ts, [t, t + 1])
             hit = np.flatnonzero(keep[lo:hi] & (self.rank[lo:hi] == rank) & (self.px[lo:hi] == p))
             keep[lo + hit[:1]] = False
-        self.ts, self.rank, self.px = self.ts[keep], self.rank[keep], self.px[keep]
+        self.ts, self.rank, self.px = self._room = self.ts[keep], self.rank[keep], self.px[keep]
 
     def _thin(self) -> None:
         if len(self.ts) > self._kept:
             self.thinned = True
+            self.changes.note(int(self.ts[0]))
             half = len(self.ts) // 2
             keep = np.ones(len(self.ts), np.bool_)
             shelf = self.ts[:half] // SHELF_NS
             keep[: half - 1] = shelf[1:] != shelf[:-1]
-            self.ts, self.rank, self.px = self.ts[keep], self.rank[keep], self.px[keep]
+            self.ts, self.rank, self.px = self._room = self.ts[keep], self.rank[keep], self.px[keep]
 
     def at(self, t: int) -> tuple[float, int]:
         """(price, its time) newest at or before t, or (nan, NO_TS)."""
         self.settle()
-        k = int(np.searchsorted(self.ts, t, side="right")) - 1
+        k = int(self.ts.searchsorted(t, side="right")) - 1
         return (float(self.px[k]), int(self.ts[k])) if k >= 0 else (float("nan"), NO_TS)
 
 
@@ -156,6 +169,19 @@ class Marks:
         price, when = fill if fill[1] != NO_TS and (mark[1] == NO_TS or fill[1] - mark[1] > FILL_LEAD_NS) else mark
         return (price, when) if when == NO_TS else (price / self.splits.factor(symbol, when, t), when)
 
+    def version(self, symbol: int) -> tuple[int, ...]:
+        """Another one wherever a price of a symbol, or of what it is called since, came, was taken back or was let go of."""
+        return tuple(0 if s is None else s.changes.version for s in self._of(symbol))
+
+    def stands(self, symbol: int, t: int, version: tuple[int, ...]) -> bool:
+        """Whether no price at or before t is another one since then."""
+        return all(_stands(s, t, seen) for s, seen in zip(self._of(symbol), version, strict=True))
+
+    def _of(self, symbol: int) -> list[Series | None]:
+        out = [self.marks.get(symbol), self.traded.get(symbol)]
+        _, new = self.splits.renamed.get(symbol, (NO_TS, 0))
+        return [*out, *self._of(new)] if new else out
+
     def marks_only(self, symbol: int) -> tuple[I64, F64]:
         """All marks of a symbol (times, prices), oldest first. What is given is never changed afterwards."""
         series = self.marks.get(symbol)
@@ -179,6 +205,12 @@ class Marks:
     def grid(self, symbol: int, ends: Sequence[int] | I64) -> F64:
         """m_T at each of the given times (sorted). Shape (len(ends),), NaN before the first price."""
         t = np.asarray(ends, np.int64)
+        if len(t) <= FEW and len(self.splits.table.get(symbol, ())) < 2:
+            return np.array([self.price(symbol, end)[0] for end in t.tolist()])
+        return self.grid_of_many(symbol, t)
+
+    def grid_of_many(self, symbol: int, t: I64) -> F64:
+        """The same in columns."""
         out = np.full(len(t), np.nan)
         when = np.full(len(t), NO_TS)
         if symbol in self.marks:
@@ -201,3 +233,10 @@ class Marks:
             later = t >= at
             out[later] = [self.price(symbol, end)[0] for end in t[later].tolist()]
         return out
+
+
+def _stands(s: Series | None, t: int, seen: int) -> bool:
+    if s is None or s.changes.version == seen:
+        return True
+    changed, _ = s.changes.since(seen)
+    return changed is not None and min(changed) > t

@@ -39,6 +39,9 @@ class Carried(msgspec.Struct, frozen=True):
     ccy: int = 0
 
 
+NOWHERE = Carried()
+
+
 class Money(msgspec.Struct):
     """One currency's share of the attribution. None where a component was measured in no trade."""
 
@@ -125,8 +128,8 @@ def attribute(
         price, when = marks.price(sym, end)
         if v is not None and when != NO_TS:
             oldest = when if oldest is None else min(oldest, when)
-        position = carried.get(sym, Carried())
-        move = _move(marks, sym, start, end, price)
+        position = carried.get(sym, NOWHERE)
+        move = _move(marks, sym, start, end, price) if position is not NOWHERE else 0.0
         carry, action = (position.allowed - position.live) * move, (position.full - position.allowed) * move
         ccy = names[s.ccy.get(sym, 0) or position.ccy]
         if v is not None or funding.get(sym) or abs(carry) + abs(action) > NIL:

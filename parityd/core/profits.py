@@ -48,6 +48,8 @@ class Profits:
     """What was worked out of one tape."""
 
     def __init__(self) -> None:
+        self.version = 0
+        """Another one wherever anything was worked out anew."""
         self._base = self._upto = 0  # valid from base up to (not including) upto
         self._kept = blank(0)
         self._rates: dict[int, float] = {}
@@ -67,7 +69,7 @@ class Profits:
             at = begin - self._base
             for name in fresh.__struct_fields__:
                 getattr(self._kept, name)[..., at : at + first + n - begin] = getattr(fresh, name)
-            self._upto = first + n
+            self._upto, self.version = first + n, self.version + 1
         return self._kept.part(first - self._base, first - self._base + n)
 
     def _repriced(self, tape: Tape, marks: Marks) -> int:
@@ -105,9 +107,9 @@ def profits(tape: Tape, first: int, n: int, marks: Marks, rates: dict[int, float
     ends = (first + np.arange(n + 1, dtype=np.int64)) * SHELF_NS
     out = blank(n)
     places = sorted(tape.places.items())
-    at_begin = (tape.before + tape.q[:, :, :at].sum(axis=2))[:, :3]
+    at_begin = tape.held(at)[:, :3]
     moves, moved = tape.q[:, :3, at : at + n], tape.moved[:, :, at : at + n]
-    alive = at_begin.any(axis=1) | moves.any(axis=(1, 2)) | moved.any(axis=(1, 2))
+    alive = np.asarray(at_begin.any(axis=1)) | moves.any(axis=(1, 2)) | moved.any(axis=(1, 2))
     places = [(sym, place) for sym, place in places if alive[place]]
     if not places:
         return out

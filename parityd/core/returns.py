@@ -12,6 +12,7 @@
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -34,12 +35,14 @@ Rate = Callable[[int], float | None]
 
 __all__ = [
     "Columns",
+    "Measured",
     "Rate",
     "Returns",
     "correlation",
     "counted_until",
     "hit_rate",
     "interval_returns",
+    "measured_returns",
     "part_of",
     "tracking_error_returns_bps",
     "window_begin",
@@ -57,6 +60,16 @@ class Columns:
 
     def __init__(self) -> None:
         self.tape, self.profits = Tape(), Profits()
+        self._of: tuple[object, ...] = ()
+        self._found: Measured | None = None
+
+    def measured(self, of: tuple[object, ...], made: Callable[[], "Returns"]) -> "Measured":
+        """What was made of the profits, until these or what they are looked at by change."""
+        of = (self.profits.version, *of)
+        if self._found is None or of != self._of:
+            r = made()
+            self._of, self._found = of, Measured(r, correlation(r), hit_rate(r), tracking_error_returns_bps(r))
+        return self._found
 
 
 class Returns(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,6 +100,18 @@ class Returns(msgspec.Struct, frozen=True, kw_only=True):
         """(allowed, live) profits of the window's active intervals."""
         which = self.active[self.begin :]
         return self.pnl_allowed[self.begin :][which], self.pnl_live[self.begin :][which]
+
+
+class Measured(NamedTuple):
+    """Returns, and what is measured from them."""
+
+    returns: Returns | None
+    correlation: float | None
+    hit_rate: float | None
+    tracking_error_bps: float | None
+
+
+NOTHING = Measured(None, None, None, None)
 
 
 def _rates(s: Strategy, tape: Tape, rate: Rate | None) -> dict[int, float] | None:
@@ -143,26 +168,45 @@ def interval_returns(
     """Returns of the counted intervals; None where none counts or currencies cannot become one. `first` and `last` (intervals, both
     included) ask for a period of its own, such as a day; without them it is the window of MATH 4, for which what was `kept` of the last look is not worked out again.
     """
+    return measured_returns(s, marks, capital=capital, now=now, first=first, last=last, rate=rate, kept=kept).returns
+
+
+def measured_returns(
+    s: Strategy,
+    marks: Marks,
+    *,
+    capital: float | None,
+    now: int,
+    first: int | None = None,
+    last: int | None = None,
+    rate: Rate | None = None,
+    kept: Columns | None = None,
+) -> Measured:
+    """The same with what is measured from them."""
     newest = counted_until(s, now)
     if newest is None:
-        return None
+        return NOTHING
     end = newest if last is None else min(newest, last)
     begin = max(end - LONGEST + 1, 0) if first is None else first
     if s.memory.line != NO_TS and first is None:
         begin = max(begin, -(-s.memory.line // SHELF_NS))
     begin = max(begin, min(_first(s.ledger), end)) if first is None else begin
     if end < begin:
-        return None
+        return NOTHING
     columns = kept if kept is not None and first is None else Columns()
     columns.tape.hold(s.ledger, begin, end)
     rates = _rates(s, columns.tape, rate)
     if rates is None:
-        return None
+        return NOTHING
     p = columns.profits.of(columns.tape, begin, end - begin + 1, marks, rates)
-    numbers = np.arange(begin, end + 1, dtype=np.int64)
-    start = 0 if first is not None else window_begin(p.active)
-    days = len(numbers) / A_DAY if first is not None else _length(s.ledger, int(numbers[start]), end)
-    return _returns(p, numbers, start, days, capital)
+
+    def made() -> Returns:
+        numbers = np.arange(begin, end + 1, dtype=np.int64)
+        start = 0 if first is not None else window_begin(p.active)
+        days = len(numbers) / A_DAY if first is not None else _length(s.ledger, int(numbers[start]), end)
+        return _returns(p, numbers, start, days, capital)
+
+    return columns.measured((begin, end, capital, s.ledger.oldest()), made)
 
 
 def part_of(r: Returns, first: int, capital: float | None) -> Returns | None:

@@ -39,6 +39,11 @@ class Splits:
         self.table[sym] = sorted([*known, (ts, ratio)])
         return True
 
+    @property
+    def version(self) -> int:
+        """Another one wherever one was learned."""
+        return sum(map(len, self.table.values())) + len(self.renamed)
+
     def between(self, sym: int, t: int, u: int) -> list[tuple[int, float]]:
         """Those after t, until u."""
         return [one for one in self.table.get(sym, ()) if t < one[0] <= u]

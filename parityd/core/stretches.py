@@ -59,6 +59,11 @@ class Summaries(MutableMapping[int, ShelfSummary]):
             self.order = numbers
 
     @property
+    def version(self) -> int:
+        """Another one wherever anything was summed anew or dropped."""
+        return self._changes.version
+
+    @property
     def first(self) -> int | None:
         """The first shelf with a time."""
         at = bisect_right(self.order, NOWHEN)

@@ -10,9 +10,11 @@
 from collections.abc import Iterable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from parityd.core.ledger import ALLOWED, BOOK, LIVE_BOOK, Entry, Ledger
 
+I64 = NDArray[np.int64]
 SPARE = 96
 NEVER = 2**62
 _NOTHING = 1e-9  # money under which a book counts as not having moved: the rounding of a posting taken back
@@ -35,11 +37,20 @@ class Tape:
         self.cash = np.zeros((symbols, 3, self.length))
         self.moved = np.zeros((symbols, 3, self.length), np.bool_)
         self.before = np.zeros((symbols, 4), np.int64)
+        self._summed, self._sums = 0, np.zeros((symbols, 4), np.int64)  # what was bought and sold before that place
 
     @property
     def size(self) -> int:
         """Bytes held."""
         return self.q.nbytes + self.cash.nbytes + self.moved.nbytes
+
+    def held(self, at: int) -> I64:
+        """Positions (symbols, 4) before the interval at this place."""
+        if at < self._summed:
+            self._summed, self._sums = 0, np.zeros_like(self._sums)
+        self._sums = self._sums + self.q[:, :, self._summed : at].sum(axis=2)
+        self._summed = at
+        return self.before + self._sums
 
     def note(self, changed: Iterable[tuple[int, int]]) -> None:
         """Entries (symbol, interval) of the ledger that changed since the last call."""
@@ -91,7 +102,7 @@ class Tape:
     def _add(self, ledger: Ledger, symbols: set[int]) -> None:
         if not symbols:
             return
-        for name in ("q", "cash", "moved", "before"):
+        for name in ("q", "cash", "moved", "before", "_sums"):
             column = getattr(self, name)
             setattr(self, name, np.concatenate([column, np.zeros((len(symbols), *column.shape[1:]), column.dtype)]))
         self._earliest = self.base
@@ -105,6 +116,8 @@ class Tape:
             self._carry(ledger, sym)
 
     def _write(self, place: int, at: int, e: Entry) -> None:
+        if at < self._summed:
+            self._sums[place] += np.array(e.q) - self.q[place, :, at]
         self.q[place, :, at] = e.q
         self.cash[place, :, at] = [c - f - x for c, f, x in zip(e.cash, e.fees, e.funding, strict=True)]
         self.moved[place, :, at] = [_moved(e, BOOK), _moved(e, ALLOWED), e.trades[LIVE_BOOK] > 0]
@@ -116,6 +129,7 @@ class Tape:
         if folded:
             for column in (self.q, self.cash, self.moved):
                 column[place, :, :folded] = 0
+            self._summed, self._sums = 0, np.zeros_like(self._sums)
         before = np.array(ledger.start(sym, self.base), np.int64)
         if folded or (before != self.before[place]).any():
             self._earliest = self.base
