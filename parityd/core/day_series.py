@@ -13,6 +13,7 @@ import numpy as np
 from parityd.core.day_rows import Piece, Stored, pieces
 from parityd.core.instants import rfc3339
 from parityd.core.marks import Marks
+from parityd.core.ranking import Ranking
 from parityd.core.returns import Returns
 from parityd.core.rows import SHELF_NS, SUSPECT, Rows, Shelf, shelf_of
 from parityd.core.strategy import Strategy
@@ -78,8 +79,9 @@ def day_series(
     returns: Returns | None,
     rate: Rate,
     stored: Stored | None = None,
+    ranking: Ranking | None = None,
 ) -> dict[str, Any]:
-    """Series of one strategy's day [start, end]; a part without data is left out. `stored`: shelves that are not in memory."""
+    """Series of one strategy's day [start, end]; a part without data is left out. `stored`: shelves that are not in memory; `ranking` sees the same trades."""
     first, last = shelf_of(start), shelf_of(end)
     costs, found, far = _Costs(), [], []
     for piece in pieces(s.books, first, last, stored):
@@ -87,6 +89,8 @@ def day_series(
         found.append(d)
         far += [(float(d[k]), *piece.at(int(places[k]))) for k in np.argsort(-np.abs(d))[:NAMED].tolist()]
         costs.add(piece, marks, end + 1, until)
+        if ranking is not None:
+            ranking.add(piece, marks, end + 1)
     out = {
         "tracking_error": hourly_error(s, first, last), "costs_by_hour": _by_hour(costs, rate), "costs_by_symbol": _by_symbol(costs, names),
         "price_diff": spread(found, far, s.name, marks, names, end + 1),

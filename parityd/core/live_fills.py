@@ -69,6 +69,8 @@ class LiveFills(msgspec.Struct, frozen=True, kw_only=True):
         """The fills of each of these strategies that has any."""
         codes = {name: k for k, name in enumerate(names)}
         which = owners.looked_up(self.whose, lambda strategy, _: codes.get(strategy, -1), np.int64)
+        if len(which) and (which == which[0]).all():
+            return {name: self for name, k in codes.items() if k == which[0]}
         order = np.argsort(which, kind="stable")
         edges = np.searchsorted(which[order], np.arange(len(codes) + 1))
         return {name: self.take(order[edges[k] : edges[k + 1]]) for name, k in codes.items() if edges[k] < edges[k + 1]}
@@ -80,8 +82,20 @@ class LiveFills(msgspec.Struct, frozen=True, kw_only=True):
             return parts[0]
         both = {f: np.concatenate([getattr(p, f) for p in parts]) for f in _COLUMNS}
         ccy = {sym: code for p in parts for sym, code in p.ccy.items()}
-        whole = cls(**both, agents=parts[0].agents, ccy=ccy)
-        return whole if bool((np.diff(whole.ts) > 0).all()) else whole.take(_in_order(whole.ts, whole.key))
+        return cls(**both, agents=parts[0].agents, ccy=ccy).ordered()
+
+    def ordered(self) -> "LiveFills":
+        """In order of time, then of key. Columns of files lie nearly in order: what is in its place stays where it is."""
+        if (self.ts[1:] > self.ts[:-1]).all():
+            return self
+        order = _in_order(self.ts, self.key)
+        moved = np.flatnonzero(order != np.arange(len(order)))
+        if not len(moved):
+            return self
+        columns = {f: getattr(self, f).copy() for f in _COLUMNS}
+        for column in columns.values():
+            column[moved] = column[order[moved]]
+        return LiveFills(**columns, agents=self.agents, ccy=self.ccy)
 
 
 def _in_order(ts: I64, key: U64) -> I64:
@@ -105,7 +119,7 @@ def live_fills(c: FillColumns, instruments: Instruments, fee_price: FeePrice, ag
         ts=c.ts, key=c.key, whose=c.owner, sym=sym[p.pair], quantity=p.quantity, price=p.price, fee=p.fee, name=name, liquidity=c.liquidity,
         agent=_coded(c.agent, table), order=_hashed(c.order_id, seeds), trade=_hashed(c.trade_id, _TRADE), agents=table, ccy={x.sym: x.ccy for x in pairs},
     )  # fmt: skip
-    return made.take(_in_order(c.ts, c.key))
+    return made.ordered()
 
 
 def _order_seed(symbol: str) -> np.uint64:

@@ -21,12 +21,11 @@ KINDS = {"maker": MAKER, "taker": TAKER, "unknown": 0}
 Groups = list[tuple[int, NDArray[np.int64]]]
 
 
-def markout_bps(fills: LiveFills, groups: Groups, marks: Marks, minutes: int, until: int) -> NDArray[np.float64]:
-    """Of each fill, NaN where it could not be measured. Shape (n,). `groups`: the places of each symbol's fills; `until`: the time up to which marks are
-    known (ns).
+def markout_bps(fills: LiveFills, groups: Groups, marks: Marks, minutes: Sequence[int], until: int) -> NDArray[np.float64]:
+    """Of each fill at each horizon, NaN where it could not be measured. Shape (horizons, n). `groups`: the places of each symbol's fills; `until`: the time
+    up to which marks are known (ns).
     """
-    out = np.full(len(fills), np.nan)
-    due = fills.ts + minutes * 60_000_000_000
+    out = np.full((len(minutes), len(fills)), np.nan)
     for sym, mine in groups:
         series = marks.marks.get(sym)
         if series is None:
@@ -34,11 +33,13 @@ def markout_bps(fills: LiveFills, groups: Groups, marks: Marks, minutes: int, un
         series.settle()
         if not len(series.ts):
             continue
-        w = mine[due[mine] <= max(until, int(series.ts[-1]))]
-        place = np.searchsorted(series.ts, due[w], side="right") - 1
-        newer = (place >= 0) & (series.ts[np.maximum(place, 0)] > fills.ts[w])
-        w, place = w[newer], place[newer]
-        out[w] = np.sign(fills.quantity[w]) * (series.px[place] / fills.price[w] - 1.0) * 1e4
+        ts, price, way = fills.ts[mine], fills.price[mine], np.sign(fills.quantity[mine])
+        known = max(until, int(series.ts[-1]))
+        for row, m in zip(out, minutes, strict=True):
+            due = ts + m * 60_000_000_000
+            place = np.searchsorted(series.ts, due, side="right") - 1
+            good = (due <= known) & (place >= 0) & (series.ts[np.maximum(place, 0)] > ts)
+            row[mine] = np.where(good, way * (series.px[place] / price - 1.0) * 1e4, np.nan)
     return out
 
 
@@ -54,7 +55,7 @@ def markouts(
 ) -> dict[str, dict[str, dict[str, float | int | None]]]:
     """`{maker | taker: {"1m": {mean_bps, n}, ...}}`; `unknown` only where fills do not say."""
     groups = _by_symbol(fills.sym)
-    values = {m: markout_bps(fills, groups, marks, m, until) for m in minutes}
+    values = dict(zip(minutes, markout_bps(fills, groups, marks, minutes, until), strict=True))
     out: dict[str, dict[str, dict[str, float | int | None]]] = {}
     for kind, code in KINDS.items():
         mine = fills.liquidity == code

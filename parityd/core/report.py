@@ -7,16 +7,15 @@
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from parityd.core.assessing import rates
 from parityd.core.commands import ALL
-from parityd.core.day_rows import Stored, pieces
+from parityd.core.day_rows import pieces
 from parityd.core.instants import day_start, rfc3339
 from parityd.core.judging import carried_in, counts, cumulative_drift, late_rows
 from parityd.core.measures import (
@@ -35,16 +34,15 @@ from parityd.core.measures import (
 from parityd.core.monitor import Monitor
 from parityd.core.portfolio import Part, books_end, measured, performance_of, pooled_markouts, together
 from parityd.core.quality import quality_grade, quality_score
+from parityd.core.ranking import WORST, Ranking
 from parityd.core.records import LIVE, NO_TS
-from parityd.core.rows import SHELF_NS, Shelf, shelf_of
+from parityd.core.rows import SHELF_NS, shelf_of
 from parityd.core.splits import rescaled
 from parityd.core.strategy import Strategy
 from parityd.core.summary import Summary, total
-from parityd.core.trade_view import cost, values, view
-from parityd.core.window import DAY_NS, Settling, Window, settled_rows, settling, summed
+from parityd.core.window import DAY_NS, Window, of_day, settling, summed
 
 SCHEMA = "parityd/report/1"
-WORST = 10
 METRICS = (
     "match_rate", "tracking_error_bps", "mean_price_diff_bps", "std_price_diff_bps", "max_price_diff_bps", "mean_fee_diff_bps", "mean_timing_diff_ms",
     "median_latency_ms", "correlation", "hit_rate", "decision_parity", "action_parity", "tracking_error_returns_bps", "cumulative_drift_bps",
@@ -73,15 +71,11 @@ def day_report(
     standing: Mapping[str, Mapping[str, Any]],
     extras: Mapping[str, Mapping[str, Any]],
     revision: int,
-    stored: Callable[[str], Stored] | None = None,
 ) -> dict[str, Any]:
-    """The report of a day. `standing`: each strategy's part of the action file; `extras`: further parts by strategy (metrics, drift, performance ...);
-    `stored`: a strategy's shelves that are not in memory.
+    """The report of a day. `standing`: each strategy's part of the action file; `extras`: further parts by strategy (metrics, drift, performance ...),
+    among them the `ranking` of the day's trades where its rows have been gone through already.
     """
-    days = {
-        name: _day_of(m, s, day, now, stored(name) if stored is not None else None, waiting=waiting)
-        for name, s in sorted(m.strategies.items())
-    }
+    days = {name: _day_of(m, s, day, now, extras.get(name, {}).get("ranking"), waiting=waiting) for name, s in sorted(m.strategies.items())}
     strategies = {name: _strategy(m, d, day, standing.get(name, {}), extras.get(name, {})) for name, d in days.items()}
     portfolio = _portfolio(m, list(days.values()), day, {**extras.get(ALL, {}), **_added(m, strategies, extras, day)})
     return {
@@ -90,21 +84,24 @@ def day_report(
     }  # fmt: skip
 
 
-def _day_of(m: Monitor, s: Strategy, day: str, now: int, stored: Stored | None, *, waiting: bool) -> DayOf:
+def _day_of(m: Monitor, s: Strategy, day: str, now: int, ranking: Ranking | None, *, waiting: bool) -> DayOf:
     start = day_start(day)
     end = start + DAY_NS - 1
-    until = settling(s, m.parameters, now, waiting=waiting)
-    paired = Settling(timed=2**62, b_only=until.b_only, l_only=until.l_only)
+    paired = of_day(settling(s, m.parameters, now, waiting=waiting))
     sums, pending = summed(s.books, start, end, paired)
     sums = rescaled(sums, m.splits, start, end, end + 1, lambda a, b: summed(s.books, a, b, paired)[0])
     funding = _funding(s, start, end)
     carried = _carried(m, s, start, funding)
     a = attribute(sums, start, end + 1, m.marks, m.names, carried, funding, lambda sym, t: late_rows(s, start, end, paired, sym, t))  # type: ignore[arg-type]
-    variance, worst, best = _ranked(m, s, start, end, paired, stored)
+    if ranking is None:
+        ranking = Ranking(paired)
+        for piece in pieces(s.books, shelf_of(start), shelf_of(end)):
+            ranking.add(piece, m.marks, end + 1)
+    worst, best = ranking.shown(s.name, m.marks, m.names, end + 1)
     window = Window(start, end, sums, pending)
     drift = cumulative_drift(s, paired, window, m.parameters.of(s.name)).drift
     unpriced = sum(start <= ts <= end for ts in s.memory.unpriced_funding)
-    return DayOf(sums, counts(sums, pending), a, variance, worst, best, drift, unpriced)
+    return DayOf(sums, counts(sums, pending), a, ranking.variance, worst, best, drift, unpriced)
 
 
 def _carried(m: Monitor, s: Strategy, start: int, funding: dict[int, float]) -> dict[int, Carried]:
@@ -127,39 +124,11 @@ def _funding(s: Strategy, start: int, end: int) -> dict[int, float]:
     return out
 
 
-def _ranked(
-    m: Monitor, s: Strategy, start: int, end: int, until: Settling, stored: Stored | None
-) -> tuple[float, list[dict[str, Any]], list[dict[str, Any]]]:
-    """(variance of the day's sum of trade costs, worst and best trades by money)."""
-    squares = n = 0.0
-    sum_ = 0.0
-    top: list[tuple[float, int, int, tuple[Shelf, int]]] = []
-    for piece in pieces(s.books, shelf_of(start), shelf_of(end), stored):
-        r = piece.rows
-        places = np.flatnonzero(settled_rows(r, until))
-        if len(places) == 0:
-            continue
-        money = cost(r, values(r, m.marks, end + 1))[places]
-        squares, sum_, n = squares + float((money * money).sum()), sum_ + float(money.sum()), n + len(money)
-        order = np.argsort(money)
-        for k in {*order[:WORST].tolist(), *order[-WORST:].tolist()}:
-            i = int(places[k])
-            top.append((float(money[k]), *piece.place(i), piece.at(i)))
-        top.sort(key=lambda one: one[:3])
-        top[WORST:-WORST] = []
-    variance = max(0.0, squares - sum_ * sum_ / n) * n / (n - 1) if n > 1 else 0.0
-
-    def shown(found: Iterable[tuple[Shelf, int]]) -> list[dict[str, Any]]:
-        prices = ((shelf, place, float(values(shelf.rows[place : place + 1], m.marks, end + 1)[0])) for shelf, place in found)
-        return [view(shelf, place, s.name, m.names, price, settled=True) for shelf, place, price in prices]
-
-    return variance, shown(x[3] for x in reversed(top[-WORST:]) if x[0] > 0), shown(x[3] for x in top[:WORST] if x[0] < 0)
-
-
 def _strategy(m: Monitor, d: DayOf, day: str, standing: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
     own = dict(extra)
     more, returns = own.pop("metrics", {}), own.pop("returns", None)
-    own.pop("ledger", None)
+    for inner in ("ledger", "ranking"):
+        own.pop(inner, None)
     figures = _figures(m, [d], day, {**more, "cumulative_drift_bps": d.drift})
     last = shelf_of(day_start(day) + DAY_NS - 1)
     figures["attribution"]["pnl"] = books_end(returns, last, figures["attribution"]["currency"]["total_pnl_diff"])

@@ -60,6 +60,11 @@ def settling(s: Strategy, p: Parameters, now: int, *, waiting: bool, backlog: bo
     return Settling(timed=timed, b_only=max(marks[LIVE], late(LIVE)), l_only=max(marks[BACKTEST], late(BACKTEST)))
 
 
+def of_day(until: Settling) -> Settling:
+    """As a report takes it: pairs by time count whether or not both watermarks have passed them."""
+    return Settling(timed=2**62, b_only=until.b_only, l_only=until.l_only)
+
+
 def settled_rows(rows: Rows | Fresh, until: Settling) -> NDArray[np.bool_]:
     """Mask of the settled ones."""
     out = np.zeros(len(rows), np.bool_)

@@ -24,6 +24,7 @@ from parityd.core.markouts import markouts
 from parityd.core.monitor import Monitor
 from parityd.core.performance import MONEY, daily_profits, performance, without
 from parityd.core.portfolio import Ledger, week_drift
+from parityd.core.ranking import Ranking
 from parityd.core.records import LIVE, NO_TS, Line
 from parityd.core.returns import A_DAY, correlation, hit_rate, interval_returns, part_of, tracking_error_returns_bps
 from parityd.core.round_trips import Lot
@@ -32,7 +33,7 @@ from parityd.core.standing import busted
 from parityd.core.strategy import Strategy
 from parityd.core.summary import ShelfSummary
 from parityd.core.trailing import trailing
-from parityd.core.window import settling
+from parityd.core.window import of_day, settling
 from parityd.store import Store
 
 MOST_FILLS = 3_000_000
@@ -45,7 +46,14 @@ MOST_HISTORY = 100_000
 
 
 def day_extras(
-    m: Monitor, store: Store, day: str, now: int, parity: dict[str, dict[str, float | None]], feeds: Mapping[str, DriftFeed]
+    m: Monitor,
+    store: Store,
+    day: str,
+    now: int,
+    parity: dict[str, dict[str, float | None]],
+    feeds: Mapping[str, DriftFeed],
+    *,
+    waiting: bool,
 ) -> dict[str, dict[str, Any]]:
     """By strategy: further metrics, markouts, performance and chart series of one UTC day. `feeds`: each strategy's drift, where it is judged."""
     start = day_start(day)
@@ -76,6 +84,7 @@ def day_extras(
                 _opening(m, s, since) if name in carried else {},
                 feeds.get(name),
                 partial(store.shelves_in_columns, name),
+                Ranking(of_day(settling(s, m.parameters, now, waiting=waiting))),
                 many=not whole,
             ),
             "unpriced": unpriced.get(name, {}),
@@ -192,6 +201,7 @@ def _one(
     opening: dict[int, Lot],
     feed: DriftFeed | None,
     stored: Stored,
+    ranking: Ranking,
     *,
     many: bool,
 ) -> dict[str, Any]:
@@ -211,12 +221,12 @@ def _one(
         "correlation": correlation(returns), "hit_rate": hit_rate(returns), "tracking_error_returns_bps": tracking_error_returns_bps(returns), **parity,
     }  # fmt: skip
     until = settling(s, m.parameters, now, waiting=False)
-    series = day_series(s, m.marks, m.names, start, end, until, returns, rate, stored)
+    series = day_series(s, m.marks, m.names, start, end, until, returns, rate, stored, ranking)
     path = [p for p in drift_path(feed, now, end) if p["ts"] >= rfc3339(start - DRIFT_NS)] if feed is not None else []
     series |= {"drift": path} if path else {}
     along = trailing(long, start // SHELF_NS, end // SHELF_NS) if long is not None else []
     series |= {"correlation": along} if along else {}
-    out: dict[str, Any] = {"metrics": metrics, "series": series, "returns": returns}
+    out: dict[str, Any] = {"metrics": metrics, "series": series, "returns": returns, "ranking": ranking}
     if many:
         return out
     own = day or no_fills()

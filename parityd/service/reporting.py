@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -66,16 +65,16 @@ class Reporter:
 
     def make(self, day: str, now: int, revision: int = 1) -> dict[str, Any]:
         b = self.brain
-        standing = dict(b.view.strategies)
+        standing, waiting = dict(b.view.strategies), b.facts().waiting
+        feeds = {name: g.feed for name, g in b.v.gauges.items()}
         report = day_report(
             b.v.m,
             day,
             now,
-            waiting=b.facts().waiting,
+            waiting=waiting,
             standing=standing,
-            extras=day_extras(b.v.m, b.store, day, now, self._parity(day), {n: g.feed for n, g in b.v.gauges.items()}),
+            extras=day_extras(b.v.m, b.store, day, now, self._parity(day), feeds, waiting=waiting),
             revision=revision,
-            stored=lambda name: partial(b.store.shelves_in_columns, name),
         )
         start = day_start(day)
         report["data_quality"] = {"refused": b.store.refusals_of(start, start + DAY_NS - 1)}

@@ -9,12 +9,15 @@ import pytest
 from core.desk import Desk, shuffled, terms
 from golden import books, generate, measures, reference
 
+from parityd.core.day_series import day_series
 from parityd.core.fresh import Fresh
-from parityd.core.instants import day_start, day_text, parse_time
+from parityd.core.instants import DAY_NS, day_start, day_text, parse_time
 from parityd.core.measures import COMPONENTS
 from parityd.core.parameters import Parameters
+from parityd.core.ranking import Ranking
 from parityd.core.report import day_report
 from parityd.core.rows import NOWHEN, SHELF_NS
+from parityd.core.window import of_day, settling
 
 SYMBOLS = {"ES": {"currency": "USDT", "multiplier": "50"}, "XBT/USDT": {"alias": "BTC/USDT"}}
 TO_USDT = {'"ACME/USD"': '"ACME/USDT"', '"ETH-EUR"': '"ETH-USDT"', '"fee_currency": "USD"': '"fee_currency": "USDT"', '"fee_currency": "EUR"': '"fee_currency": "USDT"'}  # fmt: skip
@@ -84,7 +87,20 @@ def test_shelves_that_are_read_as_columns_make_the_report_that_rows_make(seed):
             books.load = lambda strategy, number: held[strategy].get(number)
             for k in list(shelves)[seed % 2 :: 2]:
                 books.shelves.pop(k, None)
-        got = day_report(desk.monitor, day, now, waiting=False, standing={}, extras={}, revision=1, stored=stored)
+        extras = {}
+        for name, s in desk.monitor.strategies.items():
+            until, start = settling(s, desk.monitor.parameters, now, waiting=False), day_start(day)
+            ranking = Ranking(of_day(until))
+            series = day_series(
+                s, desk.monitor.marks, desk.monitor.names, start, start + DAY_NS - 1, until, None, lambda _: 1.0, stored(name), ranking
+            )
+            extras[name] = {"ranking": ranking, "series": series}
+        got = day_report(desk.monitor, day, now, waiting=False, standing={}, extras=extras, revision=1)
+        for name, s in desk.monitor.strategies.items():
+            s.books.shelves.update(held[name])
+            until, start = settling(s, desk.monitor.parameters, now, waiting=False), day_start(day)
+            series = day_series(s, desk.monitor.marks, desk.monitor.names, start, start + DAY_NS - 1, until, None, lambda _: 1.0)
+            assert got["strategies"][name].pop("series") == series
         assert got == want
         assert any(s["worst_trades"] for s in got["strategies"].values()) or not any(
             s["trades"]["matched"] for s in got["strategies"].values()
