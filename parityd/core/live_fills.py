@@ -82,20 +82,27 @@ class LiveFills(msgspec.Struct, frozen=True, kw_only=True):
             return parts[0]
         both = {f: np.concatenate([getattr(p, f) for p in parts]) for f in _COLUMNS}
         ccy = {sym: code for p in parts for sym, code in p.ccy.items()}
-        return cls(**both, agents=parts[0].agents, ccy=ccy).ordered()
+        _put_in_order(both)
+        return cls(**both, agents=parts[0].agents, ccy=ccy)
 
     def ordered(self) -> "LiveFills":
-        """In order of time, then of key. Columns of files lie nearly in order: what is in its place stays where it is."""
+        """In order of time, then of key."""
         if (self.ts[1:] > self.ts[:-1]).all():
             return self
-        order = _in_order(self.ts, self.key)
-        moved = np.flatnonzero(order != np.arange(len(order)))
-        if not len(moved):
-            return self
         columns = {f: getattr(self, f).copy() for f in _COLUMNS}
-        for column in columns.values():
-            column[moved] = column[order[moved]]
+        _put_in_order(columns)
         return LiveFills(**columns, agents=self.agents, ccy=self.ccy)
+
+
+def _put_in_order(columns: dict[str, NDArray[Any]]) -> None:
+    """By time, then key. Files lie nearly in order: what is in its place stays where it is."""
+    ts = columns["ts"]
+    if (ts[1:] > ts[:-1]).all():
+        return
+    order = _in_order(ts, columns["key"])
+    moved = np.flatnonzero(order != np.arange(len(order)))
+    for column in columns.values() if len(moved) else ():
+        column[moved] = column[order[moved]]
 
 
 def _in_order(ts: I64, key: U64) -> I64:

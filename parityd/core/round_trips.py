@@ -126,9 +126,10 @@ def _events(fills: LiveFills, quantity: F64, price: F64, lots: Mapping[int, Lot]
         whole = np.array([*(lot.units for _, lot in open_), *(int(u) for u in units[w].tolist())], object)
     sym = np.concatenate([np.array([s for s, _ in open_], np.int64), fills.sym[w]])
     order = np.argsort(sym, kind="stable")
+    taken = w[order] if not open_ else w
 
     def column(of_lot: list[float], own: NDArray[Any]) -> NDArray[Any]:
-        made: NDArray[Any] = np.concatenate([np.array(of_lot, own.dtype), own[w]])[order]
+        made: NDArray[Any] = np.concatenate([np.array(of_lot, own.dtype), own[taken]])[order] if of_lot else own[taken]
         return made
 
     return _Events(

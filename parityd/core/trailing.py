@@ -94,14 +94,15 @@ def spread(
         return {}
     low, high = np.percentile(d, [0.5, 99.5]) if len(d) >= 200 else (d.min(), d.max())
     counts, edges = np.histogram(np.clip(d, low, high), bins=min(BINS, max(5, round(2 * len(d) ** 0.5))))
-    named = [one for one in sorted(far, key=lambda x: -abs(x[0])) if abs(one[0] - float(d.mean())) > 2 * float(d.std())][:NAMED]
+    middle, width = float(d.mean()), float(d.std())
+    named = [one for one in sorted(far, key=lambda x: -abs(x[0])) if abs(one[0] - middle) > 2 * width][:NAMED]
     outliers = []
     for value, shelf, place in named:
         price = float(values(shelf.rows[place : place + 1], marks, end)[0])
         shown = view(shelf, place, strategy, names, price, settled=True)
         kept = {k: shown[k] for k in ("trade_id", "symbol", "side", "ts", "total_pnl_diff", "currency")}
         outliers.append({**kept, "value_bps": value})
-    return {"edges_bps": edges.tolist(), "counts": counts.tolist(), "n": len(d), "mean_bps": float(d.mean()), "outliers": outliers}
+    return {"edges_bps": edges.tolist(), "counts": counts.tolist(), "n": len(d), "mean_bps": middle, "outliers": outliers}
 
 
 def _shelves(s: Strategy, first: int, last: int) -> list[int]:
