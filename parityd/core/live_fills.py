@@ -116,6 +116,13 @@ def _in_order(ts: I64, key: U64) -> I64:
     return order
 
 
+def order_by(sym: I64) -> I64:
+    """The order by symbol, otherwise as they come. Codes are small, and of two bytes sorted in a fraction of the time."""
+    small = len(sym) > 0 and int(sym.min()) >= 0 and int(sym.max()) < 1 << 16
+    order: I64 = np.argsort(sym.astype(np.uint16) if small else sym, kind="stable")
+    return order
+
+
 def live_fills(c: FillColumns, instruments: Instruments, fee_price: FeePrice, agents: list[str] | None = None) -> LiveFills:
     """Fills of the live book (no shadow fills, no busted ones) -> columns. `agents`: a table for several calls, which grows."""
     pairs, name, p = fill_postings(LIVE, c, instruments, fee_price)
@@ -196,6 +203,10 @@ def outcomes(lines: Iterable[Line], fills: LiveFills, agents: Mapping[str, str] 
 
 def _newest(names: U64, agent: NDArray[np.int32]) -> tuple[U64, NDArray[np.int32]]:
     """(the distinct names, the agent of each one's last fill)."""
+    if len(agent) and (agent == agent[0]).all():
+        found = np.sort(names)
+        found = found[np.append(True, found[1:] != found[:-1])]
+        return found, np.full(len(found), agent[0])
     found, place = np.unique(names[::-1], return_index=True)
     return found, agent[len(names) - 1 - place]
 

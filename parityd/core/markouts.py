@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from parityd.core.live_fills import MAKER, TAKER, LiveFills
+from parityd.core.live_fills import MAKER, TAKER, LiveFills, order_by
 from parityd.core.marks import Marks
 
 MINUTES = (1, 5, 30)
@@ -45,7 +45,7 @@ def markout_bps(fills: LiveFills, groups: Groups, marks: Marks, minutes: Sequenc
 
 def _by_symbol(sym: NDArray[np.int64]) -> Groups:
     """Each symbol with the places of its fills."""
-    order = np.argsort(sym, kind="stable")
+    order = order_by(sym)
     starts = np.flatnonzero(np.append(True, np.diff(sym[order]) != 0)[: len(sym)])
     return [(int(sym[part[0]]), part) for part in np.split(order, starts[1:])] if len(sym) else []
 

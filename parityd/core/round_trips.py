@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parityd.core.ledger import UNIT
-from parityd.core.live_fills import LiveFills
+from parityd.core.live_fills import LiveFills, order_by
 from parityd.core.splits import Splits
 
 F64 = NDArray[np.float64]
@@ -125,7 +125,7 @@ def _events(fills: LiveFills, quantity: F64, price: F64, lots: Mapping[int, Lot]
     else:
         whole = np.array([*(lot.units for _, lot in open_), *(int(u) for u in units[w].tolist())], object)
     sym = np.concatenate([np.array([s for s, _ in open_], np.int64), fills.sym[w]])
-    order = np.argsort(sym, kind="stable")
+    order = order_by(sym)
     taken = w[order] if not open_ else w
 
     def column(of_lot: list[float], own: NDArray[Any]) -> NDArray[Any]:
