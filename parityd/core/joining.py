@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from parityd.core.attribution import derive
 from parityd.core.fresh import Fresh, joined_by_id
+from parityd.core.grouping import each
 from parityd.core.hashing import U64
 from parityd.core.index import GONE, Places
 from parityd.core.records import BACKTEST, BOOKS, LIVE
@@ -60,19 +61,6 @@ def batch(places: Places, book: str, rows: Fresh, texts: TextColumn, who: I64) -
     again = np.flatnonzero(ordered[1:] == ordered[:-1])
     repeated[order[again]] = repeated[order[again + 1]] = True
     return Batch(rows, texts, who, known, repeated)
-
-
-def each(who: I64) -> Iterator[tuple[int, I64]]:
-    """(whose, which of these are theirs)."""
-    if len(who) == 0:
-        return
-    if who[0] == who[-1] and (who == who[0]).all():
-        yield int(who[0]), np.arange(len(who))
-        return
-    order = np.argsort(who, kind="stable")
-    ordered = who[order]
-    for w in np.split(order, np.flatnonzero(ordered[1:] != ordered[:-1]) + 1):
-        yield int(who[w[0]]), w
 
 
 def absorb(books: Sequence[Books], parts: dict[str, Batch]) -> None:

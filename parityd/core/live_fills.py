@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from parityd.core import owners
 from parityd.core.columns import FillColumns
 from parityd.core.executions import FeePrice, fill_postings
+from parityd.core.grouping import order_by
 from parityd.core.hashing import U64, hash_one, hash_text, seed
 from parityd.core.records import LIVE, Line, Order
 from parityd.core.terms import Instruments
@@ -71,7 +72,7 @@ class LiveFills(msgspec.Struct, frozen=True, kw_only=True):
         which = owners.looked_up(self.whose, lambda strategy, _: codes.get(strategy, -1), np.int64)
         if len(which) and (which == which[0]).all():
             return {name: self for name, k in codes.items() if k == which[0]}
-        order = np.argsort(which, kind="stable")
+        order = order_by(which)
         edges = np.searchsorted(which[order], np.arange(len(codes) + 1))
         return {name: self.take(order[edges[k] : edges[k + 1]]) for name, k in codes.items() if edges[k] < edges[k + 1]}
 
@@ -113,13 +114,6 @@ def _in_order(ts: I64, key: U64) -> I64:
         alike = np.unique(np.concatenate([same, same + 1]))
         mine = order[alike]
         order[alike] = mine[np.lexsort((key[mine], ts[mine]))]
-    return order
-
-
-def order_by(sym: I64) -> I64:
-    """The order by symbol, otherwise as they come. Codes are small, and of two bytes sorted in a fraction of the time."""
-    small = len(sym) > 0 and int(sym.min()) >= 0 and int(sym.max()) < 1 << 16
-    order: I64 = np.argsort(sym.astype(np.uint16) if small else sym, kind="stable")
     return order
 
 

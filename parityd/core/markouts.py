@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from parityd.core.live_fills import MAKER, TAKER, LiveFills, order_by
+from parityd.core.grouping import each
+from parityd.core.live_fills import MAKER, TAKER, LiveFills
 from parityd.core.marks import Marks
 
 MINUTES = (1, 5, 30)
@@ -43,18 +44,11 @@ def markout_bps(fills: LiveFills, groups: Groups, marks: Marks, minutes: Sequenc
     return out
 
 
-def _by_symbol(sym: NDArray[np.int64]) -> Groups:
-    """Each symbol with the places of its fills."""
-    order = order_by(sym)
-    starts = np.flatnonzero(np.append(True, np.diff(sym[order]) != 0)[: len(sym)])
-    return [(int(sym[part[0]]), part) for part in np.split(order, starts[1:])] if len(sym) else []
-
-
 def markouts(
     fills: LiveFills, marks: Marks, until: int, minutes: Sequence[int] = MINUTES
 ) -> dict[str, dict[str, dict[str, float | int | None]]]:
     """`{maker | taker: {"1m": {mean_bps, n}, ...}}`; `unknown` only where fills do not say."""
-    groups = _by_symbol(fills.sym)
+    groups = list(each(fills.sym))
     values = dict(zip(minutes, markout_bps(fills, groups, marks, minutes, until), strict=True))
     out: dict[str, dict[str, dict[str, float | int | None]]] = {}
     for kind, code in KINDS.items():

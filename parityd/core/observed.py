@@ -16,7 +16,7 @@ import numpy as np
 from parityd.core import obedience
 from parityd.core.columns import FillColumns
 from parityd.core.executions import Executions, order_names
-from parityd.core.joining import each
+from parityd.core.grouping import each
 from parityd.core.records import BOOKS, LIVE, NO_TS
 from parityd.core.strategy import Reported, Strategy
 from parityd.core.watch import TAPE, UNIT, Aligned, Anchor, Balances, Compared, Seed, Tape, Watch
@@ -35,6 +35,7 @@ def note_fills(m: Monitor, c: FillColumns, e: Executions, *, back: bool = False)
     """Live fills with their executions (postings in the order of `c`); `back`: busted, to be taken out again."""
     account = c.account.codes(m.names.code) if c.account.some() else None
     orders = None
+    tape, kept = _tape(e, c), dict[str, list[Tape]]()
     for k, mine in each(e.fill_pair):
         pair = e.pairs[k]
         watch, stops = m.strategies[pair.strategy].memory.watch, m.strategies[pair.strategy].memory.publications.stops()
@@ -42,7 +43,8 @@ def note_fills(m: Monitor, c: FillColumns, e: Executions, *, back: bool = False)
             orders = order_names(e.pairs, e.fill_pair, c)
         for code, at in each(account[mine]) if account is not None else ((0, slice(None)),):
             w = mine[at]
-            rows = _tape(e, c, w, pair.sym, code)
+            tape["sym"][w], tape["account"][w] = pair.sym, code
+            rows = tape.take(w)
             if stops and orders is not None:
                 rows["order"] = orders[w]
             if back:
@@ -50,20 +52,23 @@ def note_fills(m: Monitor, c: FillColumns, e: Executions, *, back: bool = False)
                     watch.take_back(row)
                 _grow(m, watch, rows, pair.sym, code, sign=-1)
                 continue
-            watch.post(rows)
+            watch.count(rows)
+            kept.setdefault(pair.strategy, []).append(rows)
             _grow(m, watch, rows, pair.sym, code)
             total, newest = watch.total(pair.sym, code), int(w[np.argmax(c.ts[w])])
             total.multiplier = float(abs(e.postings.quantity[newest]) / c.quantity[newest])
             total.ccy = m.names.code(c.currency[newest]) if c.currency[newest] else pair.ccy
+    for name, parts in kept.items():
+        m.strategies[name].memory.watch.keep(parts)
 
 
-def _tape(e: Executions, c: FillColumns, w: np.ndarray, sym: int, account: int) -> Tape:
+def _tape(e: Executions, c: FillColumns) -> Tape:
+    """A posting of each fill, without its symbol and account."""
     p = e.postings
-    rows = np.zeros(len(w), TAPE)
-    rows["ts"], rows["sym"], rows["account"] = p.ts[w], sym, account
-    rows["held"], rows["q"] = np.rint(p.held[w] * UNIT), np.rint(p.quantity[w] * UNIT)
-    rows["cash"] = -p.quantity[w] * p.price[w] - p.fee[w]
-    rows["reduces"] = c.reduce_only[w] == 1
+    rows = np.zeros(len(c), TAPE)
+    rows["ts"], rows["held"], rows["q"] = p.ts, np.rint(p.held * UNIT), np.rint(p.quantity * UNIT)
+    rows["cash"] = -p.quantity * p.price - p.fee
+    rows["reduces"] = c.reduce_only == 1
     return rows
 
 

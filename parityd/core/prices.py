@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parityd.core import owners
+from parityd.core.grouping import each
 from parityd.core.marks import BACKTEST_MARK, LIVE_MARK, TRADED, TRADED_LIVE, TRADES, Marks, taken_back
 from parityd.core.parameters import Parameters
 from parityd.core.records import LIVE, NO_TS
@@ -70,10 +71,9 @@ class Prices:
         if len(symbols) == 1:
             self._add_symbol(symbols[0], rank, ts, px)
             return
-        codes = owners.looked_up(owner, lambda _, symbol: symbols.index(symbol), np.int32)
-        order = np.argsort(codes, kind="stable")
-        for symbol, w in zip(symbols, np.split(order, np.flatnonzero(np.diff(codes[order])) + 1), strict=True):
-            self._add_symbol(symbol, rank, ts[w], px[w])
+        places = {symbol: k for k, symbol in enumerate(symbols)}
+        for k, w in each(owners.looked_up(owner, lambda _, symbol: places[symbol], np.int32)):
+            self._add_symbol(symbols[k], rank, ts[w], px[w])
 
     def _add_symbol(self, symbol: str, rank: int, ts: I64, px: F64) -> None:
         values = 1.0 / px if self.instruments.terms(symbol).inverse else px

@@ -17,8 +17,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from parityd.core.grouping import order_by
 from parityd.core.ledger import UNIT
-from parityd.core.live_fills import LiveFills, order_by
+from parityd.core.live_fills import LiveFills
 from parityd.core.splits import Splits
 
 F64 = NDArray[np.float64]

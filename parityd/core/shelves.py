@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from parityd.core.attribution import derive
 from parityd.core.fresh import Fresh, as_rows
+from parityd.core.grouping import order_by
 from parityd.core.hashing import U64
 from parityd.core.index import GONE, Places
 from parityd.core.parameters import Parameters
@@ -46,7 +47,7 @@ class At(NamedTuple):
         if self.numbers[0] == self.numbers[-1] and (self.numbers == self.numbers[0]).all():
             yield int(self.numbers[0]), np.arange(len(self.numbers))
             return
-        order = np.argsort(self.numbers, kind="stable")
+        order = order_by(self.numbers)
         ordered = self.numbers[order]
         edges = np.flatnonzero(ordered[1:] != ordered[:-1]) + 1
         for w in np.split(order, edges):

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parityd.core.fresh import Fresh
+from parityd.core.grouping import order_by
 from parityd.core.rows import AMBIGUOUS, BY_DECISION, BY_FILL, BY_ID, DEAD, PART, SLIP_ALONE, SUPPRESSED, SUSPECT, TIMING_ALONE, Rows
 
 F64 = NDArray[np.float64]
@@ -82,8 +83,9 @@ def groups(rows: Rows) -> tuple[list[Group], dict[int, Whole]]:
 def in_columns(rows: Rows) -> tuple[list[Group], dict[int, Whole]]:
     """As `groups`."""
     kinds = classed(rows)
-    named = kinds.astype(np.int64) << 32 | rows["sym"]
-    order = np.argsort(named, kind="stable")
+    symbol = rows["sym"].astype(np.int64)
+    named = kinds.astype(np.int64) * (int(symbol.max(initial=0)) + 1) + symbol
+    order = order_by(named)
     order = order[int((kinds == NO_CLASS).sum()) :]
     if not len(order):
         return [], {}

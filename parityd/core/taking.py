@@ -18,8 +18,9 @@ from parityd.core import joining, ledger, observed, owners
 from parityd.core.columns import HOLD, Columns, DecisionColumns, FillColumns
 from parityd.core.executions import Executions, decision_executions, fill_executions
 from parityd.core.fresh import Fresh
+from parityd.core.grouping import each
 from parityd.core.hashing import U64
-from parityd.core.joining import Batch, each
+from parityd.core.joining import Batch
 from parityd.core.orders import follow, link_rows, order_rows, take_in, wants_orders
 from parityd.core.records import BACKTEST, BOOKS, LIVE, NO_TS, Line, Order
 from parityd.core.rows import B_FILLS, B_SAID, L_SAID, Rows, trade_time

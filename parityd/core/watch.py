@@ -6,6 +6,8 @@
 4. All of it is small and stored with the strategy's memory.
 """
 
+from collections.abc import Sequence
+
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
@@ -120,15 +122,23 @@ class Watch(msgspec.Struct):
 
     def post(self, rows: Tape) -> None:
         """Add postings of one symbol and account, in any order of time."""
-        if len(rows) == 0:
-            return
+        if len(rows):
+            self.count(rows)
+            self.keep([rows])
+
+    def count(self, rows: Tape) -> None:
+        """Into the totals alone; `keep` has to follow."""
         sym, account = int(rows["sym"][0]), int(rows["account"][0])
         total = self.total(sym, account)
         total.held += int(rows["held"].sum())
         total.q += int(rows["q"].sum())
         total.cash += float(rows["cash"].sum())
         self._explain(sym, account, rows, 1)
-        self.tape += rows[rows["ts"] > self.floor].tobytes()
+
+    def keep(self, parts: Sequence[Tape]) -> None:
+        """Onto the tape, postings of any symbols and accounts."""
+        newer = [rows["ts"] > self.floor for rows in parts]
+        self.tape += b"".join([(rows if new.all() else rows[new]).tobytes() for rows, new in zip(parts, newer, strict=True)])
 
     def take_back(self, row: np.void) -> None:
         """A posting that is no longer true."""
@@ -154,9 +164,10 @@ class Watch(msgspec.Struct):
         tape = self.rows
         if len(tape) <= KEPT:
             return
-        tape = tape[np.argsort(tape["ts"], kind="stable")]
-        self.floor = int(tape["ts"][-KEPT - 1])
-        self.tape = tape[tape["ts"] > self.floor].tobytes()
+        ts = tape["ts"].copy()
+        self.floor = int(np.partition(ts, -KEPT - 1)[-KEPT - 1])
+        newest = np.flatnonzero(ts > self.floor)
+        self.tape = tape[newest[np.argsort(ts[newest], kind="stable")]].tobytes()
 
     # --- what stood ---------------------------------------------------------------------------------------------
 
