@@ -8,7 +8,7 @@
 4. Nothing here knows of thresholds, clocks or files.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import msgspec
@@ -40,7 +40,7 @@ from parityd.core.rows import (
     blank,
 )  # fmt: skip
 from parityd.core.shelves import NEAR_NS, At, Load, Shelves, Slack, distances
-from parityd.core.sides import KEY, OTHER, TRADE, add, clear, executed, nameless, put_on, taken_off, without_execution
+from parityd.core.sides import KEY, OTHER, TRADE, Presence, add, clear, executed, nameless, put_on, taken_off, without_execution
 from parityd.core.text import TextColumn
 
 Part = tuple[Rows | Fresh, Texts | TextColumn | list[str]]  # rows and their trade ids
@@ -190,6 +190,22 @@ class Books(Shelves):
             if c is not None and c.slack.near < near:
                 c.slack.near = near
         return True
+
+    def learn(self, sym: int, found: Presence, rows: Callable[[], Rows | Fresh]) -> None:
+        """As `note` of these rows of one symbol; they are looked at only where that needs more than what was found in them."""
+        cell = self.cells.get(sym)
+        known = cell or Cell()
+        idless, backtest, live = known.idless or found.idless, known.backtest or found.backtest, known.live or found.live
+        shared = known.ids_shared or (backtest and live and found.by_id)
+        if found.near > NEAR_NS or (backtest and live and (idless or not shared)):
+            self._note_symbol(sym, rows())
+            return
+        turned, known.ids_shared = shared and not known.ids_shared, shared
+        known.idless, known.backtest, known.live = idless, backtest, live
+        known.slack.near = max(known.slack.near, found.near)
+        self.cells[sym] = known
+        if turned and cell is not None:
+            self._ask_all(sym, only_by_time=True)
 
     def _note_symbol(self, sym: int, r: Rows | Fresh) -> None:
         first = sym not in self.cells  # then these are all the rows of the symbol

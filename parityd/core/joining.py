@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,7 +23,7 @@ from parityd.core.index import GONE, Places
 from parityd.core.records import BACKTEST, BOOKS, LIVE
 from parityd.core.rows import SHELF_NS, TIMES, encoded
 from parityd.core.shelves import NEAR_NS, distances
-from parityd.core.sides import KEY, nameless
+from parityd.core.sides import KEY, nameless, presences
 from parityd.core.text import TextColumn
 
 if TYPE_CHECKING:
@@ -161,14 +162,20 @@ def lay(books: Sequence[Books], rows: Fresh, texts: TextColumn, who: I64) -> Non
 
 
 def _note(books: Sequence[Books], rows: Fresh, who: I64, order: I64) -> None:
-    """Let every strategy learn from its new rows; of the usual ones only how far they lie apart. `who` is sorted, by `order`."""
-    first = np.ones(len(who), np.bool_)
-    first[1:] = who[1:] != who[:-1]
-    starts = np.flatnonzero(first)
-    near = np.maximum.reduceat(distances(rows)[order], starts)
-    odd = np.logical_or.reduceat((nameless(rows, BACKTEST) | nameless(rows, LIVE))[order], starts)
+    """Let every strategy learn from its new rows, a symbol at a time; of the usual ones only how far they lie apart. `who` is sorted, by `order`."""
+    by = np.lexsort((rows["sym"][order], who))
+    order, who = order[by], who[by]
     sym, told = rows["sym"][order], rows.only(NOTED)
-    for i, (a, b) in enumerate(zip(starts.tolist(), [*starts[1:].tolist(), len(who)], strict=True)):
-        mine = books[int(who[a])]
-        if odd[i] or near[i] > NEAR_NS or not mine.nothing_new(np.unique(sym[a:b]).tolist(), int(near[i])):
-            mine.note(told[order[a:b]])
+    parts = np.flatnonzero(np.append(True, (who[1:] != who[:-1]) | (sym[1:] != sym[:-1])))
+    first = np.flatnonzero(np.append(True, who[parts][1:] != who[parts][:-1]))
+    near, odd = distances(rows)[order], (nameless(rows, BACKTEST) | nameless(rows, LIVE))[order]
+    widest = np.maximum.reduceat(near, parts[first]).tolist()
+    strange = np.logical_or.reduceat(odd, parts[first]).tolist()
+    found, syms = presences(rows, order, parts, near, odd), sym[parts].tolist()
+    edges = [*parts.tolist(), len(who)]
+    for i, (a, b) in enumerate(zip(first.tolist(), [*first[1:].tolist(), len(parts)], strict=True)):
+        mine = books[int(who[edges[a]])]
+        if not strange[i] and widest[i] <= NEAR_NS and mine.nothing_new(syms[a:b], widest[i]):
+            continue
+        for k in range(a, b):
+            mine.learn(syms[k], found[k], partial(told.__getitem__, order[edges[k] : edges[k + 1]]))

@@ -5,7 +5,7 @@
 3. Whole arrays at once; nothing here knows of shelves, names or pairs.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +49,26 @@ def nameless(rows: "Rows | Fresh", book: str) -> Mask:
     """Rows with an execution of this book without a trade id."""
     out: Mask = ((rows["flags"] & np.uint16(B_ID if book == BACKTEST else L_ID)) == 0) & executed(rows, book)
     return out
+
+
+class Presence(NamedTuple):
+    """What rows of one symbol hold: executions of each book, one without an id, a pair by id; how far an execution's times lie apart, at most (ns)."""
+
+    backtest: bool
+    live: bool
+    idless: bool
+    by_id: bool
+    near: int
+
+
+def presences(
+    rows: "Rows | Fresh", order: NDArray[np.int64], starts: NDArray[np.int64], near: NDArray[np.int64], odd: Mask
+) -> list[Presence]:
+    """Of each part of the rows in this order; a part begins at each of `starts`. `near` and `odd` (no id), in this order, as `distances` and `nameless`."""
+    b, l = executed(rows, BACKTEST)[order], executed(rows, LIVE)[order]
+    any_of = (np.logical_or.reduceat(x, starts).tolist() for x in (b, l, odd, (rows["how"] == BY_ID)[order]))
+    apart = np.maximum.reduceat(np.where(b | l, near, 0), starts).tolist()
+    return [Presence(*one) for one in zip(*any_of, apart, strict=True)]
 
 
 def trades(rows: "Rows | Fresh") -> NDArray[np.uint64]:

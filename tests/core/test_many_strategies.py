@@ -7,6 +7,7 @@ from core.desk import Desk, differences, expected
 from core.test_against_reference import told
 
 from parityd.core import joining
+from parityd.core.books import Books
 from parityd.core.parameters import Parameters, StrategyTerms, Thresholds
 from parityd.core.rows import DEAD, ROW, SUSPECT
 
@@ -51,6 +52,21 @@ def test_strategies_of_one_turn_are_as_if_each_had_come_alone(seed, block, monke
             theirs = alone.ledgers()
             assert mine.keys() == {key for key in theirs if key[0] == name}
             assert all(mine[key] == theirs[key].expected for key in mine)
+
+
+@pytest.mark.parametrize("dense", [True, False])
+@pytest.mark.parametrize("seed", range(3))
+def test_what_is_learned_of_a_symbol_from_what_was_found_in_its_rows_is_what_the_rows_say(seed, dense, monkeypatch):
+    backtest, live = told(seed, dense=dense)
+    cells = []
+    for looked_at in (False, True):
+        if looked_at:
+            monkeypatch.setattr(Books, "learn", lambda self, sym, _found, rows: self._note_symbol(sym, rows()))
+        desk = Desk()
+        for k in range(4):
+            desk.turn([("backtest", backtest[k::4]), ("live", live[(k + 1) % 4 :: 4])])
+        cells.append({(name, sym): cell for name, s in desk.monitor.strategies.items() for sym, cell in s.books.cells.items()})
+    assert cells[0] == cells[1]
 
 
 def test_each_strategy_keeps_its_own_bound_of_suspicion():
