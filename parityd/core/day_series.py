@@ -39,14 +39,15 @@ class _Costs:
         self.totals = [[0, 0.0], [0, 0.0]]
         self.ccys: set[int] = set()
 
-    def add(self, piece: Piece, marks: Marks, end: int, until: Settling) -> None:
+    def add(self, piece: Piece, worth: np.ndarray, until: Settling) -> None:
+        """`worth`: what each row of the piece cost."""
         r = piece.rows
         by_id, timed, b_only, l_only = classes(r)
         done = settled_rows(r, until)
         chosen = np.flatnonzero((by_id | timed | ((b_only | l_only) & done)) & ((r["flags"] & SUSPECT) == 0))
         if not len(chosen):
             return
-        money = cost(r, values(r, marks, end))[chosen]
+        money = worth[chosen]
         own, live, ccy = np.nan_to_num(r["n"][chosen]), np.nan_to_num(r["ln"][chosen]), r["ccy"][chosen]
         size = np.where(own > 0, own, live)
         _sum(self.hours, piece.numbers()[chosen] // HOUR, ccy, money, size)
@@ -88,9 +89,10 @@ def day_series(
         places, d = pairs_of(piece.rows)
         found.append(d)
         far += [(float(d[k]), *piece.at(int(places[k]))) for k in np.argsort(-np.abs(d))[:NAMED].tolist()]
-        costs.add(piece, marks, end + 1, until)
+        money = cost(piece.rows, values(piece.rows, marks, end + 1))
+        costs.add(piece, money, until)
         if ranking is not None:
-            ranking.add(piece, marks, end + 1)
+            ranking.add(piece, money)
     out = {
         "tracking_error": hourly_error(s, first, last), "costs_by_hour": _by_hour(costs, rate), "costs_by_symbol": _by_symbol(costs, names),
         "price_diff": spread(found, far, s.name, marks, names, end + 1),

@@ -93,6 +93,7 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True):
     """What of a period its figures are made of, so that several can be added. Money in one currency."""
 
     profits: F64  # of the trips, in order of their end
+    won: dict[str, Any]  # what the trips say together
     closed: NDArray[np.int64]
     seconds: F64
     paid: tuple[float, float, float]  # fees of all fills, of makers, of takers
@@ -120,8 +121,9 @@ def tally(
     rate = _worth(own.sym, rates or {})
     fees, notional = own.fee * rate, np.abs(own.quantity) * own.price * rate
     masks = (slice(None), own.liquidity == MAKER, own.liquidity == TAKER)
+    profits, seconds = trips.profit * _worth(trips.sym, rates or {}), (trips.closed - trips.opened) / 1e9
     return Tally(
-        profits=trips.profit * _worth(trips.sym, rates or {}), closed=trips.closed, seconds=(trips.closed - trips.opened) / 1e9,
+        profits=profits, closed=trips.closed, seconds=seconds, won=_won(profits, seconds),
         paid=_sums(fees, masks), traded=_sums(notional, masks), fills=len(own), ends=tuple(ends), daily=daily or {},
     )  # fmt: skip
 
@@ -133,6 +135,8 @@ def _sums(values: F64, masks: Sequence[Any]) -> tuple[float, float, float]:
 
 def together(parts: Sequence[tuple[Tally, float]]) -> Tally:
     """Several as one, each at what a unit of its money is worth."""
+    if len(parts) == 1 and parts[0][1] == 1.0:
+        return parts[0][0]
     profits, closed, seconds = (np.concatenate(v) for v in zip(*((t.profits * x, t.closed, t.seconds) for t, x in parts), strict=True))
     order = np.argsort(closed, kind="stable")
     daily: dict[int, float] = {}
@@ -145,7 +149,7 @@ def together(parts: Sequence[tuple[Tally, float]]) -> Tally:
         return whole, maker, taker
 
     return Tally(
-        profits=profits[order], closed=closed[order], seconds=seconds[order], paid=added("paid"), traded=added("traded"),
+        profits=profits[order], closed=closed[order], seconds=seconds[order], won=_won(profits[order], seconds[order]), paid=added("paid"), traded=added("traded"),
         fills=sum(t.fills for t, _ in parts), ends=tuple(one for t, _ in parts for one in t.ends), daily=daily,
     )  # fmt: skip
 
@@ -154,7 +158,7 @@ def figures(t: Tally, end: int, capital: float | None, sessions: Sessions | None
     """The figures of a period that ends at `end` (ns)."""
     days = _last_days(t.daily, end // DAY_NS, sessions)
     drawdown, share = maximum_drawdown(days, capital)
-    won = _trips(t)
+    won = t.won
     total = t.paid[0] if t.fills else None
     gross = won.get("gross_profit")
     rate, maker, taker = (paid / traded if traded else None for paid, traded in zip(t.paid, t.traded, strict=True))
@@ -178,18 +182,18 @@ def _worth(sym: NDArray[np.int64], rates: Mapping[int, float]) -> F64:
     return np.array([rates.get(k, 1.0) for k in codes.tolist()])[place]
 
 
-def _trips(t: Tally) -> dict[str, Any]:
-    n = len(t.profits)
+def _won(profits: F64, seconds: F64) -> dict[str, Any]:
+    n = len(profits)
     if not n:
         return {}
-    won, lost = t.profits > 0, t.profits < 0
-    gain, loss = math.fsum(t.profits[won].tolist()), -math.fsum(t.profits[lost].tolist())
+    won, lost = profits > 0, profits < 0
+    gain, loss = math.fsum(profits[won].tolist()), -math.fsum(profits[lost].tolist())
     places = np.arange(n)
     run = np.where(lost, places - np.maximum.accumulate(np.where(lost, -1, places)), 0)  # losses in a row up to each
     return {
-        "round_trips": n, "win_rate": int(won.sum()) / n, "average_profit": math.fsum(t.profits.tolist()) / n,
+        "round_trips": n, "win_rate": int(won.sum()) / n, "average_profit": math.fsum(profits.tolist()) / n,
         "profit_factor": gain / loss if loss else None, "gross_profit": gain, "gross_loss": loss,
-        "mean_holding_seconds": math.fsum(t.seconds.tolist()) / n, "max_consecutive_losses": int(run.max()), "consecutive_losses": int(run[-1]),
+        "mean_holding_seconds": math.fsum(seconds.tolist()) / n, "max_consecutive_losses": int(run.max()), "consecutive_losses": int(run[-1]),
     }  # fmt: skip
 
 

@@ -8,15 +8,17 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from parityd.core.day_rows import Piece
 from parityd.core.marks import Marks
 from parityd.core.rows import Shelf
 from parityd.core.terms import Names
-from parityd.core.trade_view import cost, values, view
+from parityd.core.trade_view import values, view
 from parityd.core.window import Settling, settled_rows
 
 WORST = 10
+F64 = NDArray[np.float64]
 Trades = list[dict[str, Any]]
 
 
@@ -28,13 +30,12 @@ class Ranking:
         self._n = self._sum = self._squares = 0.0
         self._top: list[tuple[float, int, int, tuple[Shelf, int]]] = []
 
-    def add(self, piece: Piece, marks: Marks, end: int) -> None:
-        """See the trades of a piece, valued at `end` (ns)."""
-        r = piece.rows
-        places = np.flatnonzero(settled_rows(r, self.until))
+    def add(self, piece: Piece, money: F64) -> None:
+        """See the trades of a piece, with what each of its rows cost."""
+        places = np.flatnonzero(settled_rows(piece.rows, self.until))
         if len(places) == 0:
             return
-        money = cost(r, values(r, marks, end))[places]
+        money = money[places]
         self._squares, self._sum, self._n = (
             self._squares + float((money * money).sum()),
             self._sum + float(money.sum()),

@@ -40,6 +40,7 @@ from parityd.core.rows import SHELF_NS, shelf_of
 from parityd.core.splits import rescaled
 from parityd.core.strategy import Strategy
 from parityd.core.summary import Summary, total
+from parityd.core.trade_view import cost, values
 from parityd.core.window import DAY_NS, Window, of_day, settling, summed
 
 SCHEMA = "parityd/report/1"
@@ -96,7 +97,7 @@ def _day_of(m: Monitor, s: Strategy, day: str, now: int, ranking: Ranking | None
     if ranking is None:
         ranking = Ranking(paired)
         for piece in pieces(s.books, shelf_of(start), shelf_of(end)):
-            ranking.add(piece, m.marks, end + 1)
+            ranking.add(piece, cost(piece.rows, values(piece.rows, m.marks, end + 1)))
     worst, best = ranking.shown(s.name, m.marks, m.names, end + 1)
     window = Window(start, end, sums, pending)
     drift = cumulative_drift(s, paired, window, m.parameters.of(s.name)).drift

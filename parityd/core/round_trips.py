@@ -17,13 +17,15 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from parityd.core.grouping import order_by
+from parityd.core.grouping import each, order_by
 from parityd.core.ledger import UNIT
 from parityd.core.live_fills import LiveFills
 from parityd.core.splits import Splits
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
+STRETCH = 20_000
+"""Fills that are gone through at a time, or all of one symbol."""
 
 
 class Lot(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,41 +104,74 @@ def round_trips(fills: LiveFills, opening: Mapping[int, Lot] | None = None, spli
     if splits is not None and splits.table and len(fills):
         quantity, price = _in_last_units(fills, splits, lots)
     origin = int(fills.ts[0]) if len(fills) else 0
-    e = _events(fills, quantity, price, lots, origin)
-    if not len(e.sym):
-        return _trips(e, _held(e), origin), {}
-    held = _held(e)
-    last = np.flatnonzero(np.append(e.sym[1:] != e.sym[:-1], True))
-    left = {
+    done: list[Trips] = []
+    left: dict[int, Lot] = {}
+    for w, own in _stretches(fills.sym, lots):
+        e = _events(fills, w, quantity, price, own, origin)
+        held = _held(e)
+        done.append(_trips(e, held, origin))
+        left |= _left(e, held, origin)
+    return _together(done), left
+
+
+def _stretches(sym: I64, lots: Mapping[int, Lot]) -> Iterator[tuple[I64, list[tuple[int, Lot]]]]:
+    """(places of fills by symbol, open positions) of some symbols at a time, by symbol: what a stretch is computed with stays in the processor's cache."""
+    places: dict[int, I64] = dict(each(sym))
+    open_ = {s: lot for s, lot in lots.items() if lot.units}
+    held: list[I64] = []
+    own: list[tuple[int, Lot]] = []
+    for s in sorted({*places, *open_}):
+        if s in open_:
+            own.append((s, open_[s]))
+        held.append(places.get(s, sym[:0]))
+        if sum(map(len, held)) >= STRETCH:
+            yield np.concatenate(held), own
+            held, own = [], []
+    if held:
+        yield np.concatenate(held), own
+
+
+def _left(e: _Events, held: _Held, origin: int) -> dict[int, Lot]:
+    """The positions that stay open, by symbol."""
+    last = np.flatnonzero(np.append(e.sym[1:] != e.sym[:-1], True)[: len(e.sym)])
+    return {
         int(e.sym[i]): Lot(
             units=int(held.after[i]), cost=float(held.cost[i]), fee=float(held.fee[i]), opened=origin + float(held.opened[i])
         )
         for i in last.tolist()
         if held.after[i]
     }
-    return _trips(e, held, origin), left
 
 
-def _events(fills: LiveFills, quantity: F64, price: F64, lots: Mapping[int, Lot], origin: int) -> _Events:
-    open_ = [(sym, lot) for sym, lot in lots.items() if lot.units]
-    units = np.rint(quantity * UNIT)
-    w = np.flatnonzero(units)
+def _together(parts: list[Trips]) -> Trips:
+    """Trips of symbol after symbol as one, in order of their end."""
+    if not parts:
+        none, whole = np.zeros(0), np.zeros(0, np.int64)
+        return Trips(sym=whole, opened=none, closed=whole, quantity=none, profit=none, fees=none)
+    both = Trips(**{f: np.concatenate([getattr(p, f) for p in parts]) for f in Trips.__struct_fields__})
+    return both.take(np.argsort(both.closed, kind="stable"))
+
+
+def _events(fills: LiveFills, w: I64, quantity: F64, price: F64, open_: list[tuple[int, Lot]], origin: int) -> _Events:
+    """Of the fills at these places, which stand by symbol."""
+    units = np.rint(quantity[w] * UNIT)
+    moves = np.flatnonzero(units)
+    w, units = w[moves], units[moves]
     if float(np.abs(units).sum()) + sum(abs(lot.units) for _, lot in open_) < 2**62:
-        whole: NDArray[Any] = np.concatenate([np.array([lot.units for _, lot in open_], np.int64), units[w].astype(np.int64)])
+        whole: NDArray[Any] = np.concatenate([np.array([lot.units for _, lot in open_], np.int64), units.astype(np.int64)])
     else:
-        whole = np.array([*(lot.units for _, lot in open_), *(int(u) for u in units[w].tolist())], object)
+        whole = np.array([*(lot.units for _, lot in open_), *(int(u) for u in units.tolist())], object)
     sym = np.concatenate([np.array([s for s, _ in open_], np.int64), fills.sym[w]])
-    order = order_by(sym)
-    taken = w[order] if not open_ else w
+    order = order_by(sym) if open_ else np.arange(len(sym))
 
     def column(of_lot: list[float], own: NDArray[Any]) -> NDArray[Any]:
-        made: NDArray[Any] = np.concatenate([np.array(of_lot, own.dtype), own[taken]])[order] if of_lot else own[taken]
+        made: NDArray[Any] = np.concatenate([np.array(of_lot, own.dtype), own])[order] if open_ else own
         return made
 
     return _Events(
-        sym=sym[order], units=whole[order], ts=column([lot.opened - origin for _, lot in open_], (fills.ts - origin).astype(np.float64)),
-        price=column([lot.cost for _, lot in open_], price), fee=column([lot.fee * abs(lot.units) / UNIT for _, lot in open_], fills.fee),
-        name=column([0] * len(open_), fills.name),
+        sym=sym[order], units=whole[order], ts=column([lot.opened - origin for _, lot in open_], (fills.ts[w] - origin).astype(np.float64)),
+        price=column([lot.cost for _, lot in open_], price[w]), fee=column([lot.fee * abs(lot.units) / UNIT for _, lot in open_], fills.fee[w]),
+        name=column([0] * len(open_), fills.name[w]),
     )  # fmt: skip
 
 
@@ -171,6 +206,7 @@ def _solved(a: F64, b: F64) -> F64:
 
 
 def _trips(e: _Events, h: _Held, origin: int) -> Trips:
+    """By symbol."""
     at = np.flatnonzero(h.closing)
     at = at[np.lexsort((e.name[at], e.sym[at]))]
     if not len(at):
@@ -185,11 +221,10 @@ def _trips(e: _Events, h: _Held, origin: int) -> Trips:
     both = np.add.reduceat(quantity, starts)
     opened = np.add.reduceat(h.opened[at - 1] * quantity, starts) / both
     closed = np.rint(e.ts[at[ends]]).astype(np.int64)
-    order = np.lexsort((e.sym[at[starts]], closed))
     return Trips(
         sym=e.sym[at[starts]], opened=opened + origin, closed=closed + origin, quantity=both,
         profit=np.add.reduceat(profit, starts), fees=np.add.reduceat(fees, starts),
-    ).take(order)  # fmt: skip
+    )  # fmt: skip
 
 
 def _in_last_units(fills: LiveFills, splits: Splits, lots: dict[int, Lot]) -> tuple[F64, F64]:

@@ -18,7 +18,7 @@ from parityd.core.parameters import Parameters
 from parityd.core.performance import daily_of_fills, daily_profits, maximum_drawdown, sharpe
 from parityd.core.quality import quality_grade, quality_score
 from parityd.core.records import LIVE, Line, Native
-from parityd.core.round_trips import round_trips
+from parityd.core.round_trips import Lot, round_trips
 from parityd.core.splits import Splits
 from parityd.core.terms import Instruments, Names
 
@@ -295,3 +295,20 @@ def test_solved_for_all_fills_at_once_each_trip_is_what_it_is_one_by_one(seed, s
     found = [(t.closed, t.quantity, t.profit) for t in round_trips(fills(*rows))[0]]
     for one, other in zip(found, one_by_one(rows), strict=True):
         assert one == pytest.approx(other, rel=1e-9, abs=1e-7)
+
+
+@pytest.mark.parametrize("stretch", [1, 60, 150])
+def test_symbols_are_gone_through_in_stretches_of_any_size(monkeypatch, stretch):
+    rng = random.Random(stretch)
+    rows = [
+        (k * 7 % 1000, rng.choice([-2, -1, 1, 2]), 100 + rng.random(), 0.1, {"symbol": f"S{rng.randint(1, 9)}/USD"}) for k in range(300)
+    ]
+    made = fills(*rows)
+    known = np.unique(made.sym).tolist()
+    lots = {sym: Lot(units=3 * 10**8, cost=99.0, fee=0.1, opened=float(T0 * S)) for sym in (known[1], known[5], 99)}
+    want, kept = round_trips(made, lots)
+    monkeypatch.setattr("parityd.core.round_trips.STRETCH", stretch)
+    found, left = round_trips(made, lots)
+    assert list(found) == list(want)
+    assert left == kept
+    assert 99 in left
