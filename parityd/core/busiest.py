@@ -6,10 +6,12 @@
 """
 
 import numpy as np
+from numpy.typing import NDArray
 
 from parityd.core.stretches import Summaries
 from parityd.core.summary import B_ONLY, ID, L_ONLY, TIMED
 
+F64 = NDArray[np.float64]
 SPARE = 7 * 96
 AN_HOUR = 4
 
@@ -20,6 +22,7 @@ class Busiest:
     def __init__(self) -> None:
         self._first = self._mark = 0
         self._counts = np.zeros((2, 0))
+        self._hours = np.zeros((2, 0))  # of each shelf and the three before it
 
     def hour(self, table: Summaries, first: int, after: int) -> int:
         """The most executions of either book in an hour of the shelves first..after - 1."""
@@ -28,13 +31,18 @@ class Busiest:
         changed, self._mark = table.changed(self._mark)
         if changed is None or first < self._first or after > self._first + self._counts.shape[1]:
             self._first, self._counts = first, np.zeros((2, after - first + SPARE))
+            self._hours = np.zeros_like(self._counts)
             changed = table.between(first, first + self._counts.shape[1] - 1)
         for number in changed:
             if 0 <= number - self._first < self._counts.shape[1]:
-                self._counts[:, number - self._first] = _executions(table, number)
-        own = self._counts[:, first - self._first : after - self._first]
-        sums = np.cumsum(np.pad(own, ((0, 0), (AN_HOUR, 0))), axis=1)
-        return int((sums[:, AN_HOUR:] - sums[:, :-AN_HOUR]).max())
+                self._write(number - self._first, np.array(_executions(table, number)))
+        begin, end = first - self._first, after - self._first
+        edge = self._counts[:, begin : min(begin + AN_HOUR - 1, end)].sum(axis=1).max()  # an hour of which a part lies before
+        return int(max(edge, self._hours[:, begin + AN_HOUR - 1 : end].max(initial=0.0)))
+
+    def _write(self, at: int, counts: F64) -> None:
+        self._hours[:, at : at + AN_HOUR] += (counts - self._counts[:, at])[:, None]
+        self._counts[:, at] = counts
 
 
 def _executions(table: Summaries, number: int) -> tuple[float, float]:

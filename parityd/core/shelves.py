@@ -110,6 +110,9 @@ class Shelves:
         self.changed_days: set[int] = set()
         self.room = 20_000  # rows to be held in memory
         self._clock = 0
+        self._held: dict[int, int] = {}  # rows in memory by shelf, as last counted
+        self._rows = 0  # and their sum
+        self._used: set[int] = set()  # shelves that may have grown since
 
     def shelf(self, number: int) -> Shelf:
         self._clock += 1
@@ -118,19 +121,32 @@ class Shelves:
             found = (self.load(self.strategy, number) if number in self.summaries else None) or Shelf(number)
             self.shelves[number] = found
         found.touched = self._clock
+        self._used.add(number)
         return found
 
     def evict(self) -> None:
         """Let go of the longest untouched stored shelves until at most `room` rows are in memory."""
-        held, most_rows = sum(s.n for s in self.shelves.values()), self.room
-        if held <= most_rows:
+        if self._counted() <= self.room:
             return
-        for number, shelf in sorted(self.shelves.items(), key=lambda item: item[1].touched):
+        self._held = {number: shelf.n for number, shelf in self.shelves.items()}
+        held, most_rows = sum(self._held.values()), self.room
+        for number in sorted(self.shelves, key=lambda k: self.shelves[k].touched):
             if held <= most_rows:
                 break
             if number not in self.dirty and number not in self.unsaved:
-                held -= shelf.n
+                held -= self._held.pop(number)
                 del self.shelves[number]
+        self._rows = held
+
+    def _counted(self) -> int:
+        """Rows in memory, found by looking at the shelves that were used since the last time."""
+        for number in self._used:
+            shelf = self.shelves.get(number)
+            now = shelf.n if shelf is not None else 0
+            self._rows += now - self._held.get(number, 0)
+            self._held[number] = now
+        self._used.clear()
+        return self._rows
 
     def mark(self, number: int) -> None:
         self.dirty.add(number)

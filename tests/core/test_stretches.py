@@ -113,3 +113,28 @@ def test_a_reader_that_comes_too_late_is_told_so():
     mark = log.since(0)[1]
     log.note(7)
     assert log.since(mark) == ([7], mark + 1)
+
+
+def test_shelves_are_let_go_of_by_the_rows_that_they_hold_however_they_grew():
+    rng = random.Random(3)
+    books = Books("s", Parameters(), Places(), lambda _s, n: Shelf(n, shelf(random.Random(n), n)))
+    books.room = 60
+    for turn in range(300):
+        for _ in range(rng.randrange(1, 6)):
+            number = START + rng.randrange(40)
+            rows = shelf(rng, number)
+            books.shelf(number).append(rows, np.array([""] * len(rows), object))
+            books.mark(number)
+        books.refresh()
+        books.unsaved.clear()
+        if turn % 20 == 0:
+            books.shelves.pop(rng.choice(sorted(books.shelves)))
+        used = sorted(books.shelves.values(), key=lambda one: one.touched)
+        stay, held = set(books.shelves), sum(one.n for one in used)
+        for one in used:
+            if held <= books.room:
+                break
+            held -= one.n
+            stay.discard(one.number)
+        books.evict()
+        assert set(books.shelves) == stay
