@@ -31,6 +31,7 @@ from parityd.edges.publish import Content, Publisher
 from parityd.edges.spool import Spool
 from parityd.formats import Unreadable
 from parityd.service import memory
+from parityd.service.beside import beside
 from parityd.service.reading import Read, Reader
 from parityd.service.reporting import Reporter
 from parityd.service.sessions import parameters_of
@@ -178,15 +179,15 @@ class Brain:
         c.audit += _refusal_lines(reads, done.counted, now)
         for r in unique:
             c.states.update(r.states)
-        if not self._commit(c, done):
+        many, v = sum(len(got.keys) for got in applied.counted) >= MANY, self.v
+        with beside(lambda: v.keep_up(applied.touched, now)) as begin:
+            stored = self._commit(c, done, packed=begin if many else None)
+        if not stored:
             for path in made:
                 with suppress(OSError):
                     path.unlink()
             return done
         self._learn(unique, applied.counted)
-        many = sum(len(got.keys) for got in applied.counted) >= MANY
-        if many:
-            self.v.keep_up(applied.touched, now)
         for r in unique:
             got = done.counted[r.waiting.book + r.sha256]
             refused = [x.code for x in (*r.batch.refusals, *got.refusals) if x.code != "conflict"] if r.batch is not None else []
@@ -271,12 +272,12 @@ class Brain:
         self._commit(memory.gather(self.v, self.saved_names), done)
         return done
 
-    def _commit(self, c: Commit, done: TurnDone) -> bool:
+    def _commit(self, c: Commit, done: TurnDone, *, packed: Callable[[], None] | None = None) -> bool:
         c.states.update(self.extra_states)
         c.audit += self.extra_audit
         c.events[:0] = self.extra_events
         try:
-            rows = self.store.commit(c)
+            rows = self.store.commit(c, packed)
         except CommitFailed as e:
             self.writable = False
             done.failed = str(e)

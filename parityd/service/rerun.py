@@ -41,8 +41,10 @@ class Scratch(Store):
     def new(cls, now_ns: int) -> Self:
         return cls.open(MEMORY, now_ns=now_ns)
 
-    def commit(self, c: Commit) -> list[AuditRow]:
+    def commit(self, c: Commit, packed: Callable[[], None] | None = None) -> list[AuditRow]:
         self._held.append(c)
+        if packed is not None:
+            packed()
         self._reports |= {r.day: r for r in c.reports}
         self._waiting += sum(f.accepted for f in c.files)
         if len(self._held) >= HELD or self._waiting >= HELD_RECORDS:

@@ -12,7 +12,7 @@ import json
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
@@ -105,13 +105,15 @@ class Writer(Reads):
             self._refused = f"the disk failed: {error}"
         return CommitFailed(f"store {self.name}: {error}", certain=certain)
 
-    def commit(self, c: Commit) -> list[AuditRow]:
-        """Make all of it durable in one transaction; the audit entries it made, in order."""
+    def commit(self, c: Commit, packed: Callable[[], None] | None = None) -> list[AuditRow]:
+        """Make all of it durable in one transaction; the audit entries it made, in order. `packed` is called when only the writing is left."""
+        shelves = [(group, *segments.put_segment(group)) for group in groups(c.shelves)]
+        files = [(f, _packed(f)) for f in c.files]
+        summaries = [(strategy, number, blobs.put_summary(s)) for strategy, number, s in c.summaries]
+        statements = _statements(c)
+        if packed is not None:
+            packed()
         with self._lock:
-            shelves = [(group, *segments.put_segment(group)) for group in groups(c.shelves)]
-            files = [(f, _packed(f)) for f in c.files]
-            summaries = [(strategy, number, blobs.put_summary(s)) for strategy, number, s in c.summaries]
-            statements = _statements(c)
             rows = self._chained(c.audit)
             with self._transaction() as db:
                 for file, parts in files:
