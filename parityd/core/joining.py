@@ -33,6 +33,7 @@ BLOCK = 8192
 NOTED = ("sym", "side", "flags", "how", "bkey", "lkey", "b_trade", "l_trade", "b_q", "l_q", *TIMES)  # what `Books.note` looks at
 I64 = NDArray[np.int64]
 Mask = NDArray[np.bool_]
+_Laid = tuple[Fresh, TextColumn, I64]  # rows with their trade ids, and whose each is
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,14 +121,24 @@ def _blocks(b: Batch | None, l: Batch | None) -> Iterator[tuple[Batch | None, Ba
 
 
 def _insert(books: Sequence[Books], b: Batch | None, l: Batch | None) -> None:
-    """New names of both books: joined by id where they share one, then laid onto their shelves."""
-    parts: list[tuple[Fresh, TextColumn, I64]] = []
+    """New names of both books: joined by id where they share one, then laid onto their shelves, a block at a time."""
+    joined: list[_Laid] = []
     if b is not None and l is not None and len(b) and len(l):
         _, ib, il = np.intersect1d(b.rows["bkey"], l.rows["lkey"], assume_unique=True, return_indices=True)
         if len(ib):
-            parts.append((joined_by_id(b.rows[ib], l.rows[il]), b.texts.take(ib), b.who[ib]))
+            order = np.argsort(ib)  # neighbours in the files are neighbours in time
+            ib, il = ib[order], il[order]
+            for at in range(0, len(ib), BLOCK):
+                wb, wl = ib[at : at + BLOCK], il[at : at + BLOCK]
+                joined.append((joined_by_id(b.rows[wb], l.rows[wl]), b.texts.take(wb), b.who[wb]))
+                if len(ib) > BLOCK:
+                    _put(books, [joined.pop()])
             b, l = _without(b, ib), _without(l, il)
-    parts += [(p.rows, p.texts, p.who) for p in (b, l) if p is not None and len(p)]
+    _put(books, [*joined, *((p.rows, p.texts, p.who) for p in (b, l) if p is not None and len(p))])
+
+
+def _put(books: Sequence[Books], parts: list[_Laid]) -> None:
+    """Measured and laid."""
     if not parts:
         return
     limits = np.array([x.suspect_bps() for x in books])
