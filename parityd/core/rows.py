@@ -254,14 +254,23 @@ class Shelf:
         self._change(spots)
 
     def delta(self) -> tuple[Rows, bytes]:
-        """What the store does not have yet: changed and new rows with their texts; then counted as stored."""
-        fresh = self.stored + np.flatnonzero((self.rows["flags"][self.stored :] & DEAD) == 0)
-        rows = picked(self.view, np.concatenate([np.array(sorted(self.changed), np.int64), fresh]))
+        """What the store does not have yet: changed and new rows with their texts, in that order; then counted as stored. The rows are the shelf's own
+        where they can be: to be read before anything is changed.
+        """
+        new = self.rows[self.stored :]
+        if not self.changed and not (new["flags"] & DEAD).any():
+            rows = new
+        else:
+            fresh = self.stored + np.flatnonzero((new["flags"] & DEAD) == 0)
+            rows = picked(self.view, np.concatenate([np.array(sorted(self.changed), np.int64), fresh]))
+        self.stored = self.n
+        self.changed.clear()
         size, at = rows["tid_len"].astype(np.int64), rows["tid_at"].astype(np.int64)
-        ends = np.cumsum(size)
+        ends = at + size
+        if len(rows) and (at[1:] == ends[:-1]).all():
+            return rows, bytes(self.text[at[0] : ends[-1]])
+        rows, ends = picked(rows, np.arange(len(rows))), np.cumsum(size)
         rows["tid_at"] = ends - size
         octets = np.frombuffer(bytes(self.text), np.uint8)
         spots = np.arange(int(ends[-1]) if len(ends) else 0) + np.repeat(at - (ends - size), size)
-        self.stored = self.n
-        self.changed.clear()
         return rows, octets[spots].tobytes()

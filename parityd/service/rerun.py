@@ -9,8 +9,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Self, cast
 
+import numpy as np
+
 from parityd.core.assessing import Facts
 from parityd.core.publication import Entries, Head, no_better_than, same
+from parityd.core.rows import picked
 from parityd.edges.publish import Content, Publisher, Terms
 from parityd.edges.spool import Spool
 from parityd.service.brain import Brain
@@ -42,6 +45,9 @@ class Scratch(Store):
         return cls.open(MEMORY, now_ns=now_ns)
 
     def commit(self, c: Commit, packed: Callable[[], None] | None = None) -> list[AuditRow]:
+        c.shelves = [
+            (strategy, number, picked(rows, np.arange(len(rows))), text) for strategy, number, rows, text in c.shelves
+        ]  # they go on changing
         self._held.append(c)
         if packed is not None:
             packed()

@@ -110,7 +110,8 @@ def put_segment(pieces: list[Piece]) -> tuple[int, bytes, bytes]:
             table[name] = np.where(rows[name] == NO_TS, NO_TS, rows[name] - rows["t"])
         for name, usual in _expected(rows).items():
             table[name] = _ulps(rows[name]) - _ulps(usual)
-    table["tid_at"] = rows["tid_at"].astype(np.int64) - _starts(rows, sizes)
+    first = [int(p[2]["tid_at"][0]) for p in pieces]  # a piece's texts begin where its first row's does
+    table["tid_at"] = rows["tid_at"].astype(np.int64) - np.repeat(first, sizes) - _starts(rows, sizes)
     text = b"".join(p[3] for p in pieces)
     width = int(rows["tid_len"][0])
     flat = bool(width) and len(text) == n * width and bool((rows["tid_len"] == width).all())
