@@ -17,6 +17,7 @@ from parityd.edges import clock
 from parityd.edges.audit import AuditFiles
 from parityd.edges.audit import read as read_audit
 from parityd.edges.files import ensure_folder
+from parityd.edges.heap import one_heap
 from parityd.edges.lock import DirectoryLock
 from parityd.edges.publish import Content, Publisher, Terms, read_published, read_sequences
 from parityd.edges.published import Published
@@ -69,6 +70,7 @@ def built(
     """Lock the folder, open the store, fold the state. Closes everything again. `evaluation`: the clock of judgement, where it is not `now`;
     `locked`: the caller has the folder's lock already.
     """
+    one_heap()
     wall = now or clock.now
     with ExitStack() as stack:
         data_dir = settings.data_dir
