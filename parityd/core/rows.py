@@ -253,12 +253,13 @@ class Shelf:
         self.view["flags"][spots] |= DEAD
         self._change(spots)
 
-    def delta(self) -> tuple[Rows, bytes]:
-        """What the store does not have yet: changed and new rows with their texts, in that order; then counted as stored. The rows are the shelf's own
-        where they can be: to be read before anything is changed.
+    def delta(self, *, lent: bool = False) -> tuple[Rows, bytes]:
+        """What the store does not have yet: changed and new rows with their texts, in that order; then counted as stored. `lent`: the rows may be the
+        shelf's own, to be read before it is changed; then texts begin where the first row's does.
         """
         new = self.rows[self.stored :]
-        if not self.changed and not (new["flags"] & DEAD).any():
+        whole = not self.changed and not (new["flags"] & DEAD).any()
+        if whole:
             rows = new
         else:
             fresh = self.stored + np.flatnonzero((new["flags"] & DEAD) == 0)
@@ -267,9 +268,10 @@ class Shelf:
         self.changed.clear()
         size, at = rows["tid_len"].astype(np.int64), rows["tid_at"].astype(np.int64)
         ends = at + size
-        if len(rows) and (at[1:] == ends[:-1]).all():
+        if lent and whole and len(rows) and (at[1:] == ends[:-1]).all():
             return rows, bytes(self.text[at[0] : ends[-1]])
-        rows, ends = picked(rows, np.arange(len(rows))), np.cumsum(size)
+        rows = picked(rows, np.arange(len(rows))) if whole else rows
+        ends = np.cumsum(size)
         rows["tid_at"] = ends - size
         octets = np.frombuffer(bytes(self.text), np.uint8)
         spots = np.arange(int(ends[-1]) if len(ends) else 0) + np.repeat(at - (ends - size), size)

@@ -136,7 +136,7 @@ def gather(v: Verdicts, saved_names: int) -> Commit:
     for s in m.strategies.values():
         for number in sorted(s.books.unsaved):
             shelf: Shelf = s.books.shelf(number)
-            rows, text = shelf.delta()
+            rows, text = shelf.delta(lent=True)
             if len(rows):
                 c.shelves.append((s.name, number, rows, text))
             if number in s.books.summaries:
