@@ -37,6 +37,7 @@ class Gauges:
         self.parity = DecisionParity(self.decisions, gap=gap, tolerance=tolerance, quantity_tolerance=p.matching.quantity_tolerance)
         self.filled = False
         self.saved_ns = 0
+        self.written = 0  # rows written when the drift streams were kept up last
 
     def learn(self, book: str, d: DecisionColumns, s: Strategy, instruments: Instruments, names: Names, past: Past) -> None:
         """Decisions of a turn (new ones, of this strategy)."""

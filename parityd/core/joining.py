@@ -169,6 +169,7 @@ def lay(books: Sequence[Books], rows: Fresh, texts: TextColumn, who: I64) -> Non
     for a, b, k, number in zip(starts, stops, who[starts].tolist(), numbers[starts].tolist(), strict=True):
         books[k].shelf(number).lay(laid[a:b], text[ends[a] : ends[b]], lengths[a:b])
         books[k].mark(number)
+        books[k].written += b - a
     _note(books, rows, who, order)
 
 

@@ -178,7 +178,8 @@ class Ledger:
             e.cash[side] += cash
             e.fees[side] += fee
             e.trades[side] += trades
-        self.move(sym, number, sides, units)
+        if units:
+            self._move(sym, number, e, sides, units)
 
     def fund(self, book: str, sym: int, t: int, amount: float) -> None:
         e = self.entry(sym, t // SHELF_NS)
@@ -187,9 +188,10 @@ class Ledger:
 
     def move(self, sym: int, number: int, sides: tuple[int, ...], units: int) -> None:
         """A posting's quantity, and what the splits after it make of that."""
-        if units == 0:
-            return
-        e = self.entry(sym, number)
+        if units:
+            self._move(sym, number, self.entry(sym, number), sides, units)
+
+    def _move(self, sym: int, number: int, e: Entry, sides: tuple[int, ...], units: int) -> None:
         for side in sides:
             self._add(sym, e, side, units)
         for at, ratio in self.splits.shelves(sym):

@@ -26,6 +26,7 @@ FILL_LEAD_NS = 900 * 1_000_000_000
 KEPT = 200_000
 KEPT_TRADED = 20_000
 FEW = 4  # times are looked up one by one
+GRIDS = 500  # stretches of which prices are kept
 MANY = 4096  # points are sorted in as they come once so many, and a good part of the series, wait
 
 
@@ -139,6 +140,7 @@ class Marks:
         self.splits = splits or Splits()
         self.marks: dict[int, Series] = {}
         self.traded: dict[int, Series] = {}
+        self._grids: dict[tuple[int, int, int], tuple[tuple[int, ...], F64]] = {}
 
     def add(self, symbol: int, rank: int, ts: I64, px: F64, *, later: bool = False) -> None:
         table = self.traded if rank in TRADES else self.marks
@@ -202,6 +204,22 @@ class Marks:
                     best = s.at(int(s.ts[k]))
         return best if best[1] == NO_TS else (best[0] * self.splits.factor(symbol, t, best[1]), best[1])
 
+    def boundaries(self, symbol: int, first: int, n: int) -> F64:
+        """m_T at the begin of interval `first` and at the ends of the n intervals from there. Shape (n + 1,), not to be changed: strategies that trade
+        one symbol ask for the same ones.
+        """
+        if n < FEW:
+            return self.grid(symbol, (first + np.arange(n + 1, dtype=np.int64)) * SHELF_NS)
+        as_of = (*self.version(symbol), self.splits.version)
+        seen, found = self._grids.get((symbol, first, n), ((), None))
+        if found is None or seen != as_of:
+            if len(self._grids) >= GRIDS:
+                self._grids.clear()
+            found = self.grid(symbol, (first + np.arange(n + 1, dtype=np.int64)) * SHELF_NS)
+            found.flags.writeable = False
+            self._grids[symbol, first, n] = (*self.version(symbol), self.splits.version), found
+        return found
+
     def grid(self, symbol: int, ends: Sequence[int] | I64) -> F64:
         """m_T at each of the given times (sorted). Shape (len(ends),), NaN before the first price."""
         t = np.asarray(ends, np.int64)
@@ -220,8 +238,9 @@ class Marks:
             ok = k >= 0
             out[ok], when[ok] = s.px[k[ok]], s.ts[k[ok]]
         if symbol in self.traded:
+            self.traded[symbol].settle()
+        if symbol in self.traded and len(self.traded[symbol].ts):  # all may have been taken back
             s = self.traded[symbol]
-            s.settle()
             k = np.searchsorted(s.ts, t, side="right") - 1
             ok = k >= 0
             newer = ok & ((when == NO_TS) | (np.where(ok, s.ts[np.maximum(k, 0)], 0) - np.where(when == NO_TS, 0, when) > FILL_LEAD_NS))

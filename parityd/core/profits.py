@@ -104,7 +104,6 @@ class Profits:
 def profits(tape: Tape, first: int, n: int, marks: Marks, rates: dict[int, float]) -> Profit:
     """The same, worked out anew."""
     at = first - tape.base
-    ends = (first + np.arange(n + 1, dtype=np.int64)) * SHELF_NS
     out = blank(n)
     places = sorted(tape.places.items())
     at_begin = tape.held(at)[:, :3]
@@ -114,7 +113,7 @@ def profits(tape: Tape, first: int, n: int, marks: Marks, rates: dict[int, float
     if not places:
         return out
     own = [place for _, place in places]
-    price = np.stack([marks.grid(sym, ends) for sym, _ in places])
+    price = np.stack([marks.boundaries(sym, first, n) for sym, _ in places])
     rate = np.array([rates[sym] for sym, _ in places])
     units = np.concatenate([at_begin[own, :, None], moves[own]], axis=2).cumsum(axis=2)
     _sum(out, price, rate, units, moves[own] / UNIT, tape.cash[own, :, at : at + n], moved[own])

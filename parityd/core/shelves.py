@@ -109,6 +109,7 @@ class Shelves:
         self.unsaved: set[int] = set()
         self.changed_days: set[int] = set()
         self.room = 20_000  # rows to be held in memory
+        self.written = 0  # rows laid and rows changed since the start
         self._clock = 0
         self._held: dict[int, int] = {}  # rows in memory by shelf, as last counted
         self._rows = 0  # and their sum
@@ -219,6 +220,7 @@ class Shelves:
             return
         if not derived:
             derive(rows, self.parameters.of(self.strategy).thresholds.suspect_bps)
+        self.written += len(rows)
         stay = rows["t"] // SHELF_NS == at.numbers
         staying = at.only(stay) if not stay.all() else at
         kept = picked(rows, np.flatnonzero(stay)) if not stay.all() else rows
@@ -243,6 +245,7 @@ class Shelves:
         for number, w in At(numbers, numbers).groups():
             self.shelf(number).append(picked(rows, w), texts[w])
             self.mark(number)
+        self.written += len(rows)
         self.place(rows, numbers)
         self.note(rows)
 

@@ -31,6 +31,7 @@ from parityd.core.returns import Columns
 from parityd.core.rows import NOWHEN, SHELF_NS
 from parityd.core.window import settling
 
+FEW = 200  # rows of a strategy that were written
 ROOM = 256 << 20  # bytes that the ledgers' columns of all strategies may take between two looks
 
 
@@ -77,10 +78,13 @@ class Verdicts:
             self._take(name, on_scan(self.ladder(name), found.findings, now, self.m.parameters.of(name)))
 
     def keep_up(self, names: Iterable[str], now: int) -> None:
-        """Between the files of a backlog: let the drift streams read what both watermarks have passed, while it is in memory."""
+        """Between the files of a backlog: let the drift streams read what both watermarks have passed, while it is in memory; few rows can wait."""
         for name in names:
-            s = self.m.strategies[name]
-            self.gauges_of(name).feed.keep_up(s, settling(s, self.m.parameters, now, waiting=True, backlog=True))
+            s, gauges = self.m.strategies[name], self.gauges_of(name)
+            if s.books.written - gauges.written < FEW:
+                continue
+            gauges.written = s.books.written
+            gauges.feed.keep_up(s, settling(s, self.m.parameters, now, waiting=True, backlog=True))
 
     def check(self, now: int, facts: Facts) -> None:
         """The check of every strategy: closed periods first, then the window."""

@@ -11,7 +11,8 @@ from parityd.core.assessing import window_attribution
 from parityd.core.instants import parse_time
 from parityd.core.judging import judge
 from parityd.core.keeping import Windows
-from parityd.core.marks import LIVE_MARK, Marks
+from parityd.core.marks import LIVE_MARK, TRADED, Marks, taken_back
+from parityd.core.rows import SHELF_NS
 from parityd.core.window import settling
 
 HOUR = 3600 * 10**9
@@ -95,3 +96,20 @@ def test_what_was_given_of_a_series_stays_as_it_was_however_it_grows():
     for k, (ts, px) in enumerate(given):
         assert px.tolist() == expected[: 2 * k + 2]
         assert len(ts) == 2 * k + 2
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_prices_at_boundaries_that_were_asked_before_are_those_of_now(seed, monkeypatch):
+    monkeypatch.setattr("parityd.core.marks.GRIDS", 5)
+    rng, marks = random.Random(seed), Marks()
+    for turn in range(120):
+        sym = rng.choice([1, 2])
+        rank = rng.choice([TRADED, LIVE_MARK])
+        price = float(rng.randrange(1, 4))
+        marks.add(sym, rng.choice([rank, taken_back(rank)]), np.array([rng.randrange(40) * SHELF_NS]), np.array([price]))
+        if turn in (50, 80):
+            marks.splits.learn(1, rng.randrange(40) * SHELF_NS, 2.0 + turn, 2)
+        for _ in range(3):
+            sym, first, n = rng.choice([1, 2]), rng.choice([0, 3]), rng.choice([2, 20, 30])
+            ends = (first + np.arange(n + 1)) * SHELF_NS
+            assert np.array_equal(marks.boundaries(sym, first, n), marks.grid(sym, ends), equal_nan=True)

@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 
-from parityd.core.marks import BACKTEST_MARK, FILL_LEAD_NS, LIVE_MARK, TRADED, TRADED_LIVE, Marks, Series
+from parityd.core.marks import BACKTEST_MARK, FILL_LEAD_NS, LIVE_MARK, TRADED, TRADED_LIVE, Marks, Series, taken_back
 from parityd.core.records import NO_TS
 
 S = 1_000_000_000
@@ -62,3 +62,11 @@ def test_nothing_known_is_no_price():
     put(m, LIVE_MARK, 5, 1.0)
     assert np.isnan(m.price(1, 4 * S)[0])
     assert m.first_after(1, 4 * S) == (1.0, 5 * S)
+
+
+def test_where_every_trade_was_taken_back_there_is_no_price():
+    m = Marks()
+    m.add(1, TRADED, np.array([5]), np.array([2.0]))
+    m.add(1, taken_back(TRADED), np.array([5]), np.array([2.0]))
+    assert np.isnan(m.grid_of_many(1, np.array([4, 5, 6]))).all()
+    assert np.isnan(m.grid(1, [5])).all()
