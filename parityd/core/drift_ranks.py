@@ -194,9 +194,10 @@ def merged(reference: FloatArray, part: FloatArray) -> tuple[Counts, Counts, Flo
     n = len(part)
     order = np.argsort(part)
     ordered = part[order]
-    tied = bool((ordered[1:] == ordered[:-1]).any())
+    new = ordered[1:] != ordered[:-1]
+    tied = not new.all()
     if tied:
-        order = np.argsort(part, kind="stable")
+        order, twins = _in_time(order, new)
     rank = np.empty(n, np.int64)
     rank[order] = _PLACES[:n]
     low = reference.searchsorted(ordered, "left")
@@ -205,12 +206,21 @@ def merged(reference: FloatArray, part: FloatArray) -> tuple[Counts, Counts, Flo
         high = reference.searchsorted(ordered, "right")
         equal += (high - low)[rank]
     less, upto = low[rank], smaller_before(rank)
-    if tied:  # equal numbers ranked the other way round: then none of them counts for a later one
-        back = ordered.searchsorted(ordered, "left") + ordered.searchsorted(ordered, "right") - 1 - _PLACES[:n]
-        strictly = smaller_before(back[rank])
-        equal += upto - strictly
-        upto = strictly
+    if tied:
+        same = twins[rank]
+        upto -= same
+        equal += same
     return less + upto, equal, _woven(reference, ordered, high + _PLACES[:n])
+
+
+def _in_time(order: Counts, new: NDArray[np.bool_]) -> tuple[Counts, Counts]:
+    """(the order in which equal numbers come as they came, how many equal ones stand before each place of it); `new`: where a number differs from that before."""
+    group = np.zeros(len(order), np.int64)
+    np.cumsum(new, out=group[1:])
+    both = group * _WIDE + order
+    both.sort()
+    first = np.flatnonzero(np.append(True, new))
+    return both % _WIDE, _PLACES[: len(order)] - first[group]
 
 
 def _woven(reference: FloatArray, more: FloatArray, spots: Counts) -> FloatArray:
