@@ -100,7 +100,7 @@ class BetTable:
 
     @cached_property
     def _table(self) -> FloatArray:
-        """(row, 2, size), values and slopes: megabytes and tens of milliseconds, which only a process pays that has p-values."""
+        """(2, size, row), values and slopes: megabytes and tens of milliseconds, which only a process pays that has p-values."""
         if self._upper_half:  # u = (1 + p) / 2: both ends of p lie in the upper half of u
             tail = _tails()
             below, above = _quantiles((1.0 - tail) / 2.0), _quantiles(tail / 2.0)
@@ -108,9 +108,9 @@ class BetTable:
         else:
             z, q = _plain_quantiles()
             sides = [self._bets(z, q), self._bets(-z, -q)]
-        value = np.concatenate([np.column_stack(side) for side in sides])
-        table = np.zeros((len(value), 2, self.size))
-        table[:, 0], table[:-1, 1] = value, value[1:] - value[:-1]
+        value = np.concatenate([np.array(side) for side in sides], axis=1)
+        table = np.zeros((2, *value.shape))
+        table[0], table[1, :, :-1] = value, value[:, 1:] - value[:, :-1]
         return table
 
     def over(self, p: FloatArray) -> FloatArray:
@@ -119,11 +119,12 @@ class BetTable:
 
     def read(self, where: "Cells") -> FloatArray:
         """Bets (n, size) at the p-values of `cells`."""
-        found = self._table.take(where.row, axis=0, mode="clip")
-        value, out = found[:, 0], found[:, 1]
-        out *= where.weight[:, None]
-        out += value
-        return out
+        value, slope = self._table
+        out = slope.take(where.row, axis=1, mode="clip")
+        out *= where.weight
+        out += value.take(where.row, axis=1, mode="clip")
+        bets: FloatArray = out.T
+        return bets
 
     def at(self, p: float) -> list[float]:
         """Bets on one p-value within the clip."""
@@ -133,7 +134,7 @@ class BetTable:
         cell = int(place)
         row = (exponent + _OCTAVES) * _CELLS + cell + (_HALF if high else 0)
         weight = place - cell
-        value, slope = self._table[row].tolist()
+        value, slope = self._table[:, :, row].tolist()
         return [v + weight * s for v, s in zip(value, slope, strict=True)]
 
 

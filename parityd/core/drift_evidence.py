@@ -127,9 +127,9 @@ class Evidence:
         """
         n, size, place = len(bets), self.size, self._place
         blocks = -(-(place + n) // _BLOCK)
-        rows = np.ones((blocks * _BLOCK, size))
-        rows[place : place + n] = bets
-        p = np.ascontiguousarray(rows.reshape(blocks, _BLOCK, size).transpose(1, 2, 0))
+        columns = np.ones((size, blocks * _BLOCK))
+        columns[:, place : place + n] = bets.T
+        p = np.ascontiguousarray(columns.reshape(size, blocks, _BLOCK).transpose(2, 0, 1))
         if place:
             p[place - 1, :, 0] = self._p
         _run_up(np.multiply, p)
