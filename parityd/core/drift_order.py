@@ -58,19 +58,21 @@ def in_columns(rows: Rows, line: int, frontier: int) -> Trades:
     t, key, d, flags = (rows[name].copy() for name in ("t", "bkey", "d", "flags"))
     good = ((flags & _LEFT_OUT) == 0) & (key != 0) & (rows["lkey"] != 0) & (rows["b_q"] > 0) & (rows["l_q"] > 0)
     places = np.flatnonzero(good & np.isfinite(d) & (t <= frontier) & (t >= line))
-    places = places[_order(t[places], key[places])]
+    t, key = t[places], key[places]
+    order = _order(t, key)
+    places = places[order]
     slip = rows["slip"][places] / rows["x"][places] * 1e4
     slip[(flags[places] & SLIP_ALONE) == 0] = np.nan
     out = np.empty(len(places), TRADE)
-    out["t"], out["key"] = t[places], key[places]
+    out["t"], out["key"] = t[order], key[order]
     out["d"] = np.rint(d[places] * 1e9) / 1e9 + 0.0
     out["slip"] = np.rint(slip * 1e9) / 1e9 + 0.0
     return out
 
 
 def _order(t: NDArray[np.int64], key: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """Places in order of (t, key). Rows come nearly in order of time, and hardly two with the same."""
-    order = np.argsort(t, kind="stable")
+    """Places in order of (t, key). Hardly two have the same time."""
+    order = np.argsort(t)
     ordered = t[order]
     return np.lexsort((key, t)) if (ordered[1:] == ordered[:-1]).any() else order
 

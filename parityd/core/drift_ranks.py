@@ -38,6 +38,7 @@ NOTHING = 0.5
 _WORD = (1 << 64) - 1
 _STEP, _MIX, _STIR = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 _WIDE, _CHUNK = 2048, 64
+_PLACE_BITS, _LARGEST = np.int64(_WIDE - 1), np.int64(2**63 - 1)
 _PLACES = np.arange(_WIDE)
 _CHUNK_OF = _PLACES // _CHUNK
 _EARLIER = (np.uint64(1) << np.arange(_CHUNK, dtype=np.uint64)) - np.uint64(1)
@@ -192,12 +193,9 @@ class Ranks:
 def merged(reference: FloatArray, part: FloatArray) -> tuple[Counts, Counts, FloatArray]:
     """(how many are less, how many are equal: of the sorted reference and of the numbers of the part before each; both together, sorted)."""
     n = len(part)
-    order = np.argsort(part)
+    order = _sorted(part)
     ordered = part[order]
     new = ordered[1:] != ordered[:-1]
-    tied = not new.all()
-    if tied:
-        order, twins = _in_time(order, new)
     rank = np.empty(n, np.int64)
     rank[order] = _PLACES[:n]
     low = reference.searchsorted(ordered, "left")
@@ -206,21 +204,23 @@ def merged(reference: FloatArray, part: FloatArray) -> tuple[Counts, Counts, Flo
         high = reference.searchsorted(ordered, "right")
         equal += (high - low)[rank]
     less, upto = low[rank], smaller_before(rank)
-    if tied:
+    if not new.all():
+        first = np.flatnonzero(np.append(True, new))
+        twins = _PLACES[:n] - np.repeat(first, np.diff(np.append(first, n)))  # equal ones before it
         same = twins[rank]
         upto -= same
         equal += same
     return less + upto, equal, _woven(reference, ordered, high + _PLACES[:n])
 
 
-def _in_time(order: Counts, new: NDArray[np.bool_]) -> tuple[Counts, Counts]:
-    """(the order in which equal numbers come as they came, how many equal ones stand before each place of it); `new`: where a number differs from that before."""
-    group = np.zeros(len(order), np.int64)
-    np.cumsum(new, out=group[1:])
-    both = group * _WIDE + order
-    both.sort()
-    first = np.flatnonzero(np.append(True, new))
-    return both % _WIDE, _PLACES[: len(order)] - first[group]
+def _sorted(part: FloatArray) -> Counts:
+    """The order of numbers, equal ones as they came. They are sorted as whole numbers, with their places in the last bits: many zeros cost no more than none."""
+    bits = part.view(np.int64)
+    named = ((bits ^ ((bits >> 63) & _LARGEST)) & ~_PLACE_BITS) | _PLACES[: len(part)]
+    named.sort()
+    order: Counts = named & _PLACE_BITS
+    ordered = part[order]
+    return order if (ordered[1:] >= ordered[:-1]).all() else np.argsort(part, kind="stable")
 
 
 def _woven(reference: FloatArray, more: FloatArray, spots: Counts) -> FloatArray:

@@ -76,6 +76,18 @@ def test_ranks_among_the_earlier_ones_of_a_block_equal_counting_them(size, earli
     assert both.tolist() == sorted([*reference.tolist(), *part.tolist()])
 
 
+@pytest.mark.parametrize("zeros", [0, 500])
+def test_numbers_that_differ_in_their_last_bits_alone_are_told_apart(zeros):
+    rng = np.random.default_rng(zeros)
+    close = 7.25 + rng.integers(-40, 40, 600) * 2.0**-50
+    part = rng.permutation(np.concatenate([close, -close, np.zeros(zeros), rng.standard_normal(300)]))
+    reference = np.sort(rng.choice(part, 50))
+    less, equal, both = merged(reference, part)
+    assert less.tolist() == [int((reference < x).sum() + (part[:n] < x).sum()) for n, x in enumerate(part)]
+    assert equal.tolist() == [int((reference == x).sum() + (part[:n] == x).sum()) for n, x in enumerate(part)]
+    assert both.tolist() == sorted([*reference.tolist(), *part.tolist()])
+
+
 def test_nothing_is_bet_on_before_arming():
     ranks = fed(np.arange(60.0))
     assert np.isnan(ranks.p[:ARM]).all()
