@@ -25,7 +25,7 @@ from parityd.core.records import NO_TS
 from parityd.core.returns import measured_returns
 from parityd.core.splits import rescaled
 from parityd.core.strategy import Strategy
-from parityd.core.window import DAY_NS, Settling, settling, summed
+from parityd.core.window import DAY_NS, Settling, counted, settling, summed
 
 
 class Assessed(msgspec.Struct):
@@ -46,8 +46,7 @@ class Assessed(msgspec.Struct):
         """Settled executions newer than `since` (their trade time)."""
         if self.judged.window is None:
             return 0
-        sums, _ = summed(self.strategy.books, since + 1, self.judged.window.end, self.until)
-        return sums.settled
+        return counted(self.strategy.books, since + 1, self.judged.window.end, self.until)
 
 
 def assess_strategy(m: Monitor, s: Strategy, now: int, facts: Facts, gauges: Gauges, reset_ns: int) -> Assessed:

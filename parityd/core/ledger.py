@@ -234,7 +234,11 @@ class Ledger:
 
     def start(self, sym: int, before: int) -> list[int]:
         """Positions of all books at the start of an interval, in 1e-8 units."""
-        table, carried = self.entries.get(sym, {}), self.carried.get(sym)
+        table, carried, net = self.entries.get(sym, {}), self.carried.get(sym), self.net.get(sym)
+        later = [e.q for k, e in table.items() if k >= before] if net is not None else []
+        if net is not None and 2 * len(later) <= len(table):  # the shorter way is from the end
+            later += [e.q for _, e in self._elsewhere(sym, before, EVER)]
+            return [end - sum(after) for end, after in zip(net, zip(*later, strict=True), strict=True)] if later else list(net)
         out = list(self.opening.get(sym, (0, 0, 0, 0)))
         for e in (e for k, e in table.items() if k < before):
             out = [a + b for a, b in zip(out, e.q, strict=True)]

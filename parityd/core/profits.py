@@ -38,6 +38,11 @@ class Profit(msgspec.Struct):
         """A view of these places."""
         return Profit(*(getattr(self, name)[..., start:end] for name in self.__struct_fields__))
 
+    def behind(self, n: int) -> "Profit":
+        """The same behind n intervals in which nothing was traded and nothing held."""
+        empty = blank(n)
+        return Profit(*(np.concatenate([getattr(x, k) for x in (empty, self)], axis=-1) for k in self.__struct_fields__)) if n else self
+
 
 def blank(n: int) -> Profit:
     """Nothing traded and nothing held."""
@@ -54,6 +59,11 @@ class Profits:
         self._kept = blank(0)
         self._rates: dict[int, float] = {}
         self._marks: dict[tuple[str, int], int] = {}
+
+    @property
+    def rates(self) -> dict[int, float]:
+        """Those by which they were worked out last."""
+        return self._rates
 
     def of(self, tape: Tape, first: int, n: int, marks: Marks, rates: dict[int, float]) -> Profit:
         """The profits of n intervals; the tape holds them."""

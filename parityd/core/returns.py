@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from parityd.core.ledger import ALLOWED, BOOK, LIVE_BOOK, Ledger
 from parityd.core.marks import Marks
-from parityd.core.profits import Profit, Profits
+from parityd.core.profits import Profit, Profits, profits
 from parityd.core.records import BACKTEST, LIVE, NO_TS
 from parityd.core.rows import SHELF_NS
 from parityd.core.strategy import Strategy
@@ -67,8 +67,7 @@ class Columns:
         """What was made of the profits, until these or what they are looked at by change."""
         of = (self.profits.version, *of)
         if self._found is None or of != self._of:
-            r = made()
-            self._of, self._found = of, Measured(r, correlation(r), hit_rate(r), tracking_error_returns_bps(r))
+            self._of, self._found = of, measured(made())
         return self._found
 
 
@@ -112,6 +111,11 @@ class Measured(NamedTuple):
 
 
 NOTHING = Measured(None, None, None, None)
+
+
+def measured(r: Returns) -> Measured:
+    """What these returns say."""
+    return Measured(r, correlation(r), hit_rate(r), tracking_error_returns_bps(r))
 
 
 def _rates(s: Strategy, tape: Tape, rate: Rate | None) -> dict[int, float] | None:
@@ -166,7 +170,7 @@ def interval_returns(
     kept: Columns | None = None,
 ) -> Returns | None:
     """Returns of the counted intervals; None where none counts or currencies cannot become one. `first` and `last` (intervals, both
-    included) ask for a period of its own, such as a day; without them it is the window of MATH 4, for which what was `kept` of the last look is not worked out again.
+    included) ask for a period of its own, such as a day; without them it is the window of MATH 4. What was `kept` of the last look is not worked out again.
     """
     return measured_returns(s, marks, capital=capital, now=now, first=first, last=last, rate=rate, kept=kept).returns
 
@@ -193,12 +197,17 @@ def measured_returns(
     begin = max(begin, min(_first(s.ledger), end)) if first is None else begin
     if end < begin:
         return NOTHING
-    columns = kept if kept is not None and first is None else Columns()
-    columns.tape.hold(s.ledger, begin, end)
+    since = max(begin, min(_first(s.ledger), end))  # before it nothing was traded and nothing held
+    columns = kept if kept is not None and (first is None or kept.tape.covers(since)) else Columns()
+    columns.tape.hold(s.ledger, since, end)
     rates = _rates(s, columns.tape, rate)
     if rates is None:
         return NOTHING
-    p = columns.profits.of(columns.tape, begin, end - begin + 1, marks, rates)
+    if first is None or rates == columns.profits.rates:
+        p = columns.profits.of(columns.tape, since, end - since + 1, marks, rates)
+    else:
+        p = profits(columns.tape, since, end - since + 1, marks, rates)
+    p = p.behind(since - begin)
 
     def made() -> Returns:
         numbers = np.arange(begin, end + 1, dtype=np.int64)
@@ -206,6 +215,8 @@ def measured_returns(
         days = len(numbers) / A_DAY if first is not None else _length(s.ledger, int(numbers[start]), end)
         return _returns(p, numbers, start, days, capital)
 
+    if first is not None:
+        return measured(made())
     return columns.measured((begin, end, capital, s.ledger.oldest()), made)
 
 

@@ -44,6 +44,10 @@ class Tape:
         """Bytes held."""
         return self.q.nbytes + self.cash.nbytes + self.moved.nbytes
 
+    def covers(self, number: int) -> bool:
+        """Whether its stretch begins at or before this interval."""
+        return self.length > 0 and self.base <= number
+
     def held(self, at: int) -> I64:
         """Positions (symbols, 4) before the interval at this place."""
         if at < self._summed:

@@ -148,6 +148,13 @@ def summed(books: Books, start: int, end: int, until: Settling | None) -> tuple[
     return total(found.parts), found.pending
 
 
+def counted(books: Books, start: int, end: int, until: Settling) -> int:
+    """How many executions of [start, end] are settled."""
+    found = _Sums(books, start, end, until)
+    found.walk()
+    return sum(part.settled for part in found.parts)
+
+
 def moments(books: Books, start: int, end: int, until: Settling) -> tuple[float, float, float]:
     """(n, sum of d, sum of squared d) of the settled matched trades with start <= t <= end."""
     found = _Sums(books, start, end, until)

@@ -14,9 +14,9 @@ from parityd.core.columns import FillColumns
 from parityd.core.commands import ALL
 from parityd.core.day_rows import Stored
 from parityd.core.day_series import day_series
-from parityd.core.drift_feed import DriftFeed
 from parityd.core.drift_path import drift_path
 from parityd.core.executions import fill_executions
+from parityd.core.gauges import Gauges
 from parityd.core.instants import DAY_NS, day_start, rfc3339
 from parityd.core.ledger import LIVE_BOOK
 from parityd.core.live_fills import LiveFills, live_fills, no_fills, outcomes
@@ -51,11 +51,11 @@ def day_extras(
     day: str,
     now: int,
     parity: dict[str, dict[str, float | None]],
-    feeds: Mapping[str, DriftFeed],
+    gauges: Mapping[str, Gauges],
     *,
     waiting: bool,
 ) -> dict[str, dict[str, Any]]:
-    """By strategy: further metrics, markouts, performance and chart series of one UTC day. `feeds`: each strategy's drift, where it is judged."""
+    """By strategy: further metrics, markouts, performance and chart series of one UTC day. `gauges`: what is kept of each strategy that is judged."""
     start = day_start(day)
     end = start + DAY_NS - 1
     fills, lines, whole = _records(m, store, start, end, MOST_FILLS)
@@ -82,7 +82,7 @@ def day_extras(
                 parity.get(name, {}),
                 before.get(name),
                 _opening(m, s, since) if name in carried else {},
-                feeds.get(name),
+                gauges.get(name),
                 partial(store.shelves_in_columns, name),
                 Ranking(of_day(settling(s, m.parameters, now, waiting=waiting))),
                 many=not whole,
@@ -199,7 +199,7 @@ def _one(
     parity: dict[str, float | None],
     history: LiveFills | None,
     opening: dict[int, Lot],
-    feed: DriftFeed | None,
+    gauges: Gauges | None,
     stored: Stored,
     ranking: Ranking,
     *,
@@ -211,18 +211,20 @@ def _one(
     def rate(ccy: int) -> float | None:
         return rates(m, [m.names[ccy]], end).get(m.names[ccy])
 
-    long = interval_returns(
-        s, m.marks, capital=terms.capital, now=now, first=(start - 29 * DAY_NS) // SHELF_NS, last=end // SHELF_NS, rate=rate
-    )
+    kept = gauges.columns if gauges is not None else None
+    if kept is not None:
+        kept.tape.note(s.ledger.changed)
+    period = partial(interval_returns, s, m.marks, capital=terms.capital, now=now, last=end // SHELF_NS, rate=rate)
+    long = period(first=(start - 29 * DAY_NS) // SHELF_NS, kept=kept)
     returns = None if long is None else part_of(long, start // SHELF_NS, terms.capital)
     if long is not None and returns is None:
-        returns = interval_returns(s, m.marks, capital=terms.capital, now=now, first=start // SHELF_NS, last=end // SHELF_NS, rate=rate)
+        returns = period(first=start // SHELF_NS)
     metrics = {
         "correlation": correlation(returns), "hit_rate": hit_rate(returns), "tracking_error_returns_bps": tracking_error_returns_bps(returns), **parity,
     }  # fmt: skip
     until = settling(s, m.parameters, now, waiting=False)
     series = day_series(s, m.marks, m.names, start, end, until, returns, rate, stored, ranking)
-    path = [p for p in drift_path(feed, now, end) if p["ts"] >= rfc3339(start - DRIFT_NS)] if feed is not None else []
+    path = [p for p in drift_path(gauges.feed, now, end) if p["ts"] >= rfc3339(start - DRIFT_NS)] if gauges is not None else []
     series |= {"drift": path} if path else {}
     along = trailing(long, start // SHELF_NS, end // SHELF_NS) if long is not None else []
     series |= {"correlation": along} if along else {}

@@ -66,14 +66,13 @@ class Reporter:
     def make(self, day: str, now: int, revision: int = 1) -> dict[str, Any]:
         b = self.brain
         standing, waiting = dict(b.view.strategies), b.facts().waiting
-        feeds = {name: g.feed for name, g in b.v.gauges.items()}
         report = day_report(
             b.v.m,
             day,
             now,
             waiting=waiting,
             standing=standing,
-            extras=day_extras(b.v.m, b.store, day, now, self._parity(day), feeds, waiting=waiting),
+            extras=day_extras(b.v.m, b.store, day, now, self._parity(day), b.v.gauges, waiting=waiting),
             revision=revision,
         )
         start = day_start(day)

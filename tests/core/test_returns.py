@@ -340,3 +340,40 @@ def test_a_check_of_ten_symbols_over_thirty_days_takes_milliseconds():
     print(f"{best * 1e3:.2f} ms")
     assert best < 0.025  # 5 ms on an idle core
     assert len(r.numbers) - r.begin == RECENT
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_period_says_the_same_out_of_what_is_kept_of_the_looks(seed):
+    rng = random.Random(seed)
+    s, marks, kept = strategy(), Marks(), Columns()
+    now = START
+    for _ in range(60):
+        now += rng.choice([1, 7, 60, 400])
+        marks.add(rng.choice([1, 2]), LIVE_MARK, np.array([now * SHELF_NS]), np.array([100.0 + rng.gauss(0, 3)]))
+        for book in (BACKTEST, LIVE):
+            post(s, book, rng.choice([1, 2]), now - rng.choice([0, 0, 90]), rng.choice([-1.0, 1.0]), 100.0 + rng.gauss(0, 1), 0.01)
+        for pulse in s.memory.pulses.values():
+            pulse.watermark = (now + 1) * SHELF_NS
+        kept.tape.note(s.ledger.changed)
+        s.ledger.changed.clear()
+        rates = {0: 1.0, 7: rng.choice([1.0, 1.0, 0.5])}.get
+        if rng.random() < 0.3:
+            last = now - rng.choice([0, 50])
+            at = {"capital": None, "now": LATER, "first": last - rng.choice([96, 29 * A_DAY]), "last": last, "rate": rates}
+            got, plain = (interval_returns(s, marks, **at, kept=k) for k in (kept, None))
+            assert got is plain is None or same(got, plain)
+        assert same(interval_returns(s, marks, capital=None, now=LATER, kept=kept), interval_returns(s, marks, capital=None, now=LATER))
+
+
+def test_a_position_is_the_same_from_the_beginning_and_from_the_end():
+    rng = random.Random(1)
+    s = strategy()
+    for _ in range(200):
+        post(s, rng.choice([BACKTEST, LIVE]), 1, START + rng.randrange(500), rng.choice([-1.0, 1.0, 2.5]), 100.0, 0.0)
+    s.ledger.opening[1] = [UNIT, 2 * UNIT, 3 * UNIT, 4 * UNIT]
+    s.ledger.net.clear()
+    for before in (START - 5, START + 3, START + 250, START + 490, START + 900):
+        s.ledger.net.pop(1, None)
+        plain = s.ledger.start(1, before)
+        s.ledger.net[1] = s.ledger.start(1, 2**62)
+        assert s.ledger.start(1, before) == plain
