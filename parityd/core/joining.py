@@ -21,7 +21,7 @@ from parityd.core.grouping import each
 from parityd.core.hashing import U64
 from parityd.core.index import GONE, Places
 from parityd.core.records import BACKTEST, BOOKS, LIVE
-from parityd.core.rows import SHELF_NS, TIMES, encoded
+from parityd.core.rows import SHELF_NS, TIMES, encoded, trade_time
 from parityd.core.shelves import NEAR_NS, distances
 from parityd.core.sides import KEY, nameless, presences
 from parityd.core.text import TextColumn
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from parityd.core.books import Books
 
 BLOCK = 8192
+KEPT_WHOLE = 4  # a new shelf keeps rows as they were made for several where these are at most so many times its own
 NOTED = ("sym", "side", "flags", "how", "bkey", "lkey", "b_trade", "l_trade", "b_q", "l_q", *TIMES)  # what `Books.note` looks at
 I64 = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -45,9 +46,24 @@ class Batch:
     who: I64
     known: Mask  # those whose name lies on a shelf
     repeated: Mask  # those whose name stands in the batch more than once
+    order: I64 | None = None  # by name, where that is known
 
     def __len__(self) -> int:
         return self.rows.n
+
+    def by_name(self, book: str) -> tuple[U64, I64]:
+        """(the names in order, where each stands)."""
+        names: U64 = self.rows[KEY[book]]
+        order = np.argsort(names) if self.order is None else self.order
+        return names[order], order
+
+    def times(self) -> I64:
+        """Of each row the time by which it finds its shelf, as far as it says one by itself."""
+        return trade_time(self.rows)
+
+    def laid(self, w: I64 | slice) -> _Laid:
+        """Some of it."""
+        return (self.rows, self.texts, self.who) if isinstance(w, slice) else (self.rows[w], self.texts.take(w), self.who[w])
 
     def only(self, index: Mask | I64) -> Batch:
         return Batch(self.rows[index], self.texts.take(index), self.who[index], self.known[index], self.repeated[index])
@@ -62,7 +78,7 @@ def batch(places: Places, book: str, rows: Fresh, texts: TextColumn, who: I64) -
     known[order] = places.find(ordered) != GONE
     again = np.flatnonzero(ordered[1:] == ordered[:-1])
     repeated[order[again]] = repeated[order[again + 1]] = True
-    return Batch(rows, texts, who, known, repeated)
+    return Batch(rows, texts, who, known, repeated, order)
 
 
 def absorb(books: Sequence[Books], parts: dict[str, Batch]) -> None:
@@ -121,20 +137,67 @@ def _blocks(b: Batch | None, l: Batch | None) -> Iterator[tuple[Batch | None, Ba
 
 
 def _insert(books: Sequence[Books], b: Batch | None, l: Batch | None) -> None:
-    """New names of both books: joined by id where they share one, then laid onto their shelves, a block at a time."""
-    joined: list[_Laid] = []
+    """New names of both books: joined by id where they share one, then laid onto their shelves, some shelves at a time."""
+    sources: list[_Source] = []
+    alone = {BACKTEST: b, LIVE: l}
     if b is not None and l is not None and len(b) and len(l):
-        _, ib, il = np.intersect1d(b.rows["bkey"], l.rows["lkey"], assume_unique=True, return_indices=True)
+        ib, il = _shared(b, l)
         if len(ib):
-            order = np.argsort(ib)  # neighbours in the files are neighbours in time
-            ib, il = ib[order], il[order]
-            for at in range(0, len(ib), BLOCK):
-                wb, wl = ib[at : at + BLOCK], il[at : at + BLOCK]
-                joined.append((joined_by_id(b.rows[wb], l.rows[wl]), b.texts.take(wb), b.who[wb]))
-                if len(ib) > BLOCK:
-                    _put(books, [joined.pop()])
-            b, l = _without(b, ib), _without(l, il)
-    _put(books, [*joined, *((p.rows, p.texts, p.who) for p in (b, l) if p is not None and len(p))])
+            sources.append(_Both(b, l, ib, il))
+            alone = {BACKTEST: _without(b, ib), LIVE: _without(l, il)}
+    sources += [p for p in alone.values() if p is not None and len(p)]
+    if sum(map(len, sources)) <= BLOCK:
+        _put(books, [s.laid(slice(None)) for s in sources])
+        return
+    starts = np.cumsum([0, *map(len, sources)])
+    for w in _stretches(np.concatenate([s.times() for s in sources])):
+        cuts = np.searchsorted(w, starts)
+        _put(books, [s.laid(w[i:j] - at) for s, at, i, j in zip(sources, starts.tolist(), cuts, cuts[1:], strict=False) if i < j])
+
+
+@dataclass(frozen=True, slots=True)
+class _Both:
+    """Rows of two batches that share names: where they stand in each."""
+
+    b: Batch
+    l: Batch
+    ib: I64
+    il: I64
+
+    def __len__(self) -> int:
+        return len(self.ib)
+
+    def times(self) -> I64:
+        return self.b.times()[self.ib]
+
+    def laid(self, w: I64 | slice) -> _Laid:
+        b, ib = self.b, self.ib[w]
+        return joined_by_id(b.rows[ib], self.l.rows[self.il[w]]), b.texts.take(ib), b.who[ib]
+
+
+_Source = Batch | _Both
+
+
+def _shared(b: Batch, l: Batch) -> tuple[I64, I64]:
+    """Where the names stand that both have (each once)."""
+    (names, ob), (others, ol) = b.by_name(BACKTEST), l.by_name(LIVE)
+    at = np.searchsorted(others, names)
+    at[at == len(others)] = 0
+    hit = others[at] == names
+    return ob[hit], ol[at[hit]]
+
+
+def _stretches(t: I64) -> list[I64]:
+    """Rows by their time, those of whole shelves together, some `BLOCK` at a time."""
+    numbers = t // SHELF_NS
+    order = np.argsort(numbers, kind="stable")
+    ordered = numbers[order]
+    out, at = [], 0
+    for end in [*(np.flatnonzero(ordered[1:] != ordered[:-1]) + 1).tolist(), len(t)]:
+        if end - at >= BLOCK or end == len(t):
+            out.append(np.sort(order[at:end]))
+            at = end
+    return out
 
 
 def _put(books: Sequence[Books], parts: list[_Laid]) -> None:
@@ -167,7 +230,7 @@ def lay(books: Sequence[Books], rows: Fresh, texts: TextColumn, who: I64) -> Non
     edges = np.flatnonzero((numbers[1:] != numbers[:-1]) | (who[1:] != who[:-1])) + 1
     starts, stops = [0, *edges.tolist()], [*edges.tolist(), len(who)]
     for a, b, k, number in zip(starts, stops, who[starts].tolist(), numbers[starts].tolist(), strict=True):
-        books[k].shelf(number).lay(laid[a:b], text[ends[a] : ends[b]], lengths[a:b])
+        books[k].shelf(number).lay(laid[a:b], text[ends[a] : ends[b]], lengths[a:b], own=KEPT_WHOLE * (b - a) >= len(laid))
         books[k].mark(number)
         books[k].written += b - a
     _note(books, rows, who, order)

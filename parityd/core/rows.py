@@ -153,15 +153,15 @@ class Shelf:
         """Add rows; `texts` are their trade ids ("" where they have none). Returns their places."""
         return self.lay(rows, *encoded(texts))
 
-    def lay(self, rows: Rows, text: bytes, lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Add rows with their trade ids joined and the length of each in bytes. Returns their places."""
+    def lay(self, rows: Rows, text: bytes, lengths: NDArray[np.int64], *, own: bool = False) -> NDArray[np.int64]:
+        """Add rows with their trade ids joined and the length of each in bytes. Returns their places. `own`: nobody else uses these rows."""
         at = self.n
         if at:
             self._reserve(len(rows))
             mine = self.view[at : at + len(rows)]
             plain(mine)[:] = plain(rows)
         else:
-            mine = self.view = plain(rows).copy().view(ROW)
+            mine = self.view = rows if own else plain(rows).copy().view(ROW)
         mine["tid_len"] = lengths
         mine["tid_at"] = len(self.text) + np.cumsum(lengths) - lengths
         self.text += text
