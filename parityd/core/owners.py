@@ -51,8 +51,11 @@ def few(most: int) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
 
 def known(strategy: Sequence[str], symbol: Sequence[str]) -> I32 | None:
     """The code of each record's owner, None where one was never seen. Shape (n,)."""
+    n = len(strategy)
     try:
-        return np.fromiter([_codes[a][b] for a, b in zip(strategy, symbol, strict=True)], np.int32, len(strategy))
+        if n and strategy.count(strategy[0]) == n == len(symbol):
+            return np.fromiter(map(_codes[strategy[0]].__getitem__, symbol), np.int32, n)
+        return np.fromiter([_codes[a][b] for a, b in zip(strategy, symbol, strict=True)], np.int32, n)
     except KeyError:
         return None
 

@@ -86,6 +86,8 @@ def _put(column: Column, body: list[bytes]) -> Spec:
         return ("text", put_table(column.texts, column.codes, body))
     if isinstance(column, TextColumn):
         return ("text", put_texts(column, body))
+    if column.count(None) == len(column):
+        return ("lists", [None], put_ints(np.zeros(len(column), np.int64), body))
     # lists of text, or None: a table of what occurs
     keys = [None if v is None else tuple(map(raw, v)) for v in column]
     table = {k: i for i, k in enumerate(dict.fromkeys(keys))}

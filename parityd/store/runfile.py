@@ -4,7 +4,7 @@
    which hold a checksum of every block.
 2. Nothing of it is held in memory but the tables (20 bytes of 512 names). Blocks are read when a name may lie in them, and checked each time.
 3. Torn: what is there is not what was written (cut, changed, another file). Nothing is ever answered from such a block.
-4. A filter of 8 bits a name (which equal stretches of the name space hold one) keeps seven of eight unknown names from touching a block. Of a file
+4. A filter of 7 bits a name (which equal stretches of the name space hold one) keeps six of seven unknown names from touching a block. Of a file
    that this process wrote the upper halves of its names may be held (`heads`): then hardly any does.
 
 Layout: header (4 KiB) · blocks (512 names, 512 numbers) · filter (blocks of 4 KiB) · tables (first names, checksums).
@@ -36,7 +36,7 @@ BLOCK = 512  # names
 BLOCK_BYTES = BLOCK * 12
 FILTER_BYTES = 4096
 FILTER_BITS = 8 * FILTER_BYTES
-BITS = 8  # of the filter a name
+BITS = 7  # of the filter a name
 AT_ONCE = 2048  # names looked up at a time
 SCANNED = 64  # blocks read at a time in a scan
 LAST = np.uint64(2**64 - 1)
