@@ -12,7 +12,9 @@ from typing import Any, Self, cast
 import numpy as np
 
 from parityd.core.assessing import Facts
+from parityd.core.instants import DAY_NS
 from parityd.core.publication import Entries, Head, no_better_than, same
+from parityd.core.records import NO_TS
 from parityd.core.rows import picked
 from parityd.edges.publish import Content, Publisher, Terms
 from parityd.edges.spool import Spool
@@ -23,7 +25,7 @@ from parityd.service.sessions import parameters_of
 from parityd.service.turns import TurnDone
 from parityd.settings import Settings
 from parityd.store import Store
-from parityd.store.entries import AuditRow, Commit, ReportEntry
+from parityd.store.entries import ACCEPTED, AuditRow, Commit, FileEntry, FileRecords, ReportEntry
 from parityd.store.reads import MEMORY
 
 HELD = 512  # commits
@@ -86,9 +88,45 @@ def joined(commits: list[Commit]) -> Commit:
             out.states.pop(key, None)
             out.removed_states.append(key)
         out.states |= c.states
+    out.files = together(out.files)
     out.summaries = list({x[:2]: x for c in commits for x in c.summaries}.values())
     out.ledgers = list({x[:3]: x for c in commits for x in c.ledgers}.values())
     return out
+
+
+def together(files: list[FileEntry]) -> list[FileEntry]:
+    """Files of one book, source and UTC day as one, the place of the first; as they came those of which anything was refused or lies elsewhere."""
+    groups: dict[tuple[object, ...], list[FileEntry]] = {}
+    for k, f in enumerate(files):
+        day = f.first_ts // DAY_NS
+        alike = f.state == ACCEPTED and f.records is not None and not f.refused and f.first_ts != NO_TS and day == f.last_ts // DAY_NS
+        groups.setdefault((f.book, f.source, f.format, day) if alike else (k,), []).append(f)
+    return [_one_of(group) if len(group) > 1 else group[0] for group in groups.values()]
+
+
+def _one_of(files: list[FileEntry]) -> FileEntry:
+    by_kind: dict[str, int] = {}
+    for f in files:
+        for kind, n in f.by_kind.items():
+            by_kind[kind] = by_kind.get(kind, 0) + n
+    return replace(
+        files[-1], accepted=sum(f.accepted for f in files), duplicates=sum(f.duplicates for f in files), by_kind=by_kind,
+        first_ts=min(f.first_ts for f in files), last_ts=max(f.last_ts for f in files), strategies=sorted({s for f in files for s in f.strategies}),
+        records=_records_of([f.records for f in files if f.records is not None]),
+    )  # fmt: skip
+
+
+def _records_of(parts: list[FileRecords]) -> FileRecords:
+    """Their records; identities in the order of the columns, as a store keeps them once."""
+    fills, decisions = ([c for r in parts if (c := getattr(r, name)) is not None and len(c)] for name in ("fills", "decisions"))
+    columns = [type(own[0]).joined(own) if own else None for own in (fills, decisions)]
+    keys, contents = (np.concatenate([getattr(r, name) for r in parts]) for name in ("keys", "contents"))
+    known = [c for c in columns if c is not None]
+    rest = ~np.isin(keys, np.concatenate([c.key for c in known])) if known else np.ones(len(keys), np.bool_)
+    return FileRecords(
+        keys=np.concatenate([*(c.key for c in known), keys[rest]]), contents=np.concatenate([*(c.content for c in known), contents[rest]]),
+        fills=columns[0], decisions=columns[1], rare=[line for r in parts for line in r.rare],
+    )  # fmt: skip
 
 
 class Told(Publisher):

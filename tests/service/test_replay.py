@@ -211,3 +211,31 @@ def test_a_day_that_is_not_over_ends_with_what_was_recorded(tmp_path: Path) -> N
         assert list(run.run()) == []
         assert run.now == START + 8 * HOUR + 10**9
         assert [r.day for r in run.brain.store.reports()] == ["2026-03-02"]
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+def test_files_laid_away_together_hold_what_they_hold_one_by_one(desk: Desk, recorded: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def held() -> tuple[list[object], ...]:
+        with stored(desk.settings) as reads:
+            run = Replay(desk.settings, reads, all_days(reads), recorded=recorded)
+            list(run.run())
+            store = run.brain.store
+            keys = sorted(int(k) for own, _ in store.identities() for k in own)
+            fills = sorted(
+                (x, c.strategy[i], c.trade_id[i], c.price[i])
+                for _, c, _, _ in store.records()
+                if c is not None
+                for i, x in enumerate(c.key)
+            )
+            decisions = sorted(
+                (x, c.content[i], c.symbol[i]) for _, _, c, _ in store.records() if c is not None for i, x in enumerate(c.key)
+            )
+            rare = sorted((x.ts, repr(x.record)) for _, _, _, lines in store.records() for x in lines)
+            reports = [store.report(r.day).json for r in store.reports()]
+            counts = [sum(getattr(f, name) for f in store.files()) for name in ("accepted", "duplicates")]
+            return keys, fills, decisions, rare, reports, counts
+
+    one = held()
+    monkeypatch.setattr("parityd.service.rerun.together", list)
+    assert held() == one
+    assert len(one[1]) > 100
