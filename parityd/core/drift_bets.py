@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
+Rows = NDArray[np.int64]
 
 P_FLOOR = 1e-6
 """p-values are clipped to [P_FLOOR, 1 - P_FLOOR] before a bet is read."""
@@ -75,19 +76,32 @@ def _spread_bets(normal: tuple[float, ...], heavy: tuple[float, ...]) -> Callabl
 
 
 class Cells(NamedTuple):
-    """Where p-values lie in a table: the row, and how far towards the next one."""
+    """Where p-values lie in a table: the row in a half by their tail, the same with a half before it where they lie in the upper half of the unit interval
+    (`up`) or in the lower (`down`), and how far towards the next row.
+    """
 
-    row: NDArray[np.int64]
+    tail: Rows
+    up: Rows
+    down: Rows
     weight: FloatArray
 
 
 def cells(p: FloatArray) -> Cells:
     """The same for every table: channels that bet on the same p-values share it. Octave and cell of a tail are the first bits of its number."""
     bits = np.minimum(p, 1.0 - p).view(np.int64)
-    row = (bits >> _BELOW_CELL) - _FIRST_CELL
-    row += (p >= 0.5) * np.int64(_HALF)
+    tail = (bits >> _BELOW_CELL) - _FIRST_CELL
+    up = tail + (p >= 0.5) * np.int64(_HALF)
     weight = (bits & ((1 << _BELOW_CELL) - 1)).astype(np.float64) * math.ldexp(1.0, -_BELOW_CELL)
-    return Cells(row, weight)
+    return Cells(tail, up, 2 * tail + np.int64(_HALF) - up, weight)
+
+
+class _Halves(NamedTuple):
+    """The halves of all bets behind one another, (value, slope) as one complex number so that both are read at once; where each bet's lower and upper half
+    begin. What two have in common is there once: bets on a rise and on a fall mirror each other, bets on spread mirror themselves.
+    """
+
+    table: NDArray[np.complex128]
+    begins: NDArray[np.int64]  # (lower or upper, size)
 
 
 class BetTable:
@@ -99,32 +113,36 @@ class BetTable:
         self.size = len(bets(one, one))
 
     @cached_property
-    def _table(self) -> FloatArray:
-        """(2, size, row), values and slopes: megabytes and tens of milliseconds, which only a process pays that has p-values."""
+    def _halves(self) -> _Halves:
+        """Megabytes and tens of milliseconds, which only a process pays that has p-values."""
         if self._upper_half:  # u = (1 + p) / 2: both ends of p lie in the upper half of u
             tail = _tails()
             below, above = _quantiles((1.0 - tail) / 2.0), _quantiles(tail / 2.0)
-            sides = [self._bets(-below[0], -below[1]), self._bets(-above[0], -above[1])]
+            lower, upper = self._bets(-below[0], -below[1]), self._bets(-above[0], -above[1])
         else:
             z, q = _plain_quantiles()
-            sides = [self._bets(z, q), self._bets(-z, -q)]
-        value = np.concatenate([np.array(side) for side in sides], axis=1)
-        table = np.zeros((2, *value.shape))
-        table[0], table[1, :, :-1] = value, value[:, 1:] - value[:, :-1]
-        return table
+            lower, upper = self._bets(z, q), self._bets(-z, -q)
+        places: dict[bytes, int] = {}
+        begins = [[places.setdefault(half.tobytes(), len(places)) for half in pair] for pair in zip(lower, upper, strict=True)]
+        value = np.array([np.frombuffer(half) for half in places])
+        table = np.zeros(value.shape, np.complex128)
+        table.real, table.imag[:, :-1] = value, value[:, 1:] - value[:, :-1]
+        return _Halves(table.reshape(-1), np.array(begins).T * _HALF)
 
     def over(self, p: FloatArray) -> FloatArray:
         """Bets (len(p), size) on p-values within the clip."""
         return self.read(cells(p))
 
-    def read(self, where: "Cells") -> FloatArray:
+    def read(self, where: Cells) -> FloatArray:
         """Bets (n, size) at the p-values of `cells`."""
-        value, slope = self._table
-        out = slope.take(where.row, axis=1, mode="clip")
-        out *= where.weight
-        out += value.take(where.row, axis=1, mode="clip")
-        bets: FloatArray = out.T
-        return bets
+        table, (lower, upper) = self._halves
+        out = np.empty((self.size, len(where.weight)))
+        for one, low, high in zip(out, lower.tolist(), upper.tolist(), strict=True):
+            rows = where.tail if low == high else where.up if low < high else where.down
+            found = table[min(low, high) :].take(rows, mode="clip")
+            np.multiply(found.imag, where.weight, out=one)
+            np.add(one, found.real, out=one)
+        return out.T
 
     def at(self, p: float) -> list[float]:
         """Bets on one p-value within the clip."""
@@ -132,10 +150,10 @@ class BetTable:
         mantissa, exponent = math.frexp(1.0 - p if high else p)
         place = (mantissa - 0.5) * (2.0 * _CELLS)
         cell = int(place)
-        row = (exponent + _OCTAVES) * _CELLS + cell + (_HALF if high else 0)
         weight = place - cell
-        value, slope = self._table[:, :, row].tolist()
-        return [v + weight * s for v, s in zip(value, slope, strict=True)]
+        table, begins = self._halves
+        found = table.take(begins[int(high)] + ((exponent + _OCTAVES) * _CELLS + cell)).tolist()
+        return [one.real + weight * one.imag for one in found]
 
 
 def _tails() -> FloatArray:
