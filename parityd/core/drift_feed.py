@@ -52,14 +52,15 @@ class DriftFeed:
         self.changed = False
         """Whether there is anything that `state` has not been asked for yet."""
         self._rules: dict[str, Any] | None = None  # until something is read
+        self._followed: Returns | None = None  # what the intervals were taken from last
 
     def feed(self, s: Strategy, returns: Returns | None, until: Settling, now: int) -> DriftState:
         """Read what is settled and counted by now (ns), and say what it means. `returns`: the window's, as `interval_returns` gives them."""
         if s.memory.line != self.line:
             self._reset(s.memory.line)
         self._learnt(self.trades.follow(s.books, _frontier(s, until)))
-        if returns is not None:
-            capital = s.books.parameters.of(s.name).capital
+        if returns is not None and returns is not self._followed:
+            capital, self._followed = s.books.parameters.of(s.name).capital, returns
             self._learnt(self.intervals.follow(returns, capital, lambda day: self.trades.horizon(s.books, day)))
         del self.raised[:-REMEMBERED]
         return self.read(now)
@@ -74,7 +75,7 @@ class DriftFeed:
             self.changed, self._rules = True, None
 
     def _reset(self, line: int) -> None:
-        self.line = line
+        self.line, self._followed = line, None
         self._learnt(True)
         self.trades.begin(line, self.detectors.trades.epoch + (self.trades.head[0] >= self.trades.starts[0].t))
         self.intervals.begin(line, self.detectors.intervals.epoch + (len(self.intervals.points) > 0))

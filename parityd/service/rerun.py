@@ -19,6 +19,7 @@ from parityd.core.rows import picked
 from parityd.edges.publish import Content, Publisher, Terms
 from parityd.edges.spool import Spool
 from parityd.service.brain import Brain
+from parityd.service.memory import merged
 from parityd.service.reading import Read, Reader
 from parityd.service.reporting import Reporter
 from parityd.service.sessions import parameters_of
@@ -88,7 +89,7 @@ def joined(commits: list[Commit]) -> Commit:
             out.states.pop(key, None)
             out.removed_states.append(key)
         out.states |= c.states
-    out.files = together(out.files)
+    out.files, out.marks = together(out.files), merged(out.marks)
     out.summaries = list({x[:2]: x for c in commits for x in c.summaries}.values())
     out.ledgers = list({x[:3]: x for c in commits for x in c.ledgers}.values())
     return out
