@@ -40,8 +40,11 @@ _STEP, _MIX, _STIR = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 _WIDE, _CHUNK = 2048, 64
 _PLACE_BITS, _LARGEST = np.int64(_WIDE - 1), np.int64(2**63 - 1)
 _PLACES = np.arange(_WIDE)
-_CHUNK_OF = _PLACES // _CHUNK
-_EARLIER = (np.uint64(1) << np.arange(_CHUNK, dtype=np.uint64)) - np.uint64(1)
+_CHUNK_OF, _PLACE_IN_CHUNK = _PLACES // _CHUNK, _PLACES % _CHUNK
+_OWNER = _CHUNK_OF.astype(np.uint8)
+_OWNERS = np.arange(_WIDE // _CHUNK, dtype=np.uint8)[:, None]
+_BIT = np.uint64(1) << np.arange(_CHUNK, dtype=np.uint64)
+_EARLIER = _BIT - np.uint64(1)
 """Of a word of 64 bits, one for each place of a chunk, those before a place."""
 
 
@@ -235,19 +238,27 @@ def _woven(reference: FloatArray, more: FloatArray, spots: Counts) -> FloatArray
 def smaller_before(rank: Counts) -> Counts:
     """How many of the earlier ones are smaller, for each of the ranks 0..n-1 in any order: of the earlier chunks, and within its own."""
     n, chunks = len(rank), -(-len(rank) // _CHUNK)
-    ranks = _PLACES[: chunks * _CHUNK].astype(np.int16)  # the last chunk is filled up with the next ranks: they come after all that count
+    ranks = _PLACES[: chunks * _CHUNK].copy()  # the last chunk is filled up with the next ranks: they come after all that count
     ranks[:n] = rank
-    chunk = _CHUNK_OF[: len(ranks)]
-    square = ranks.reshape(chunks, _CHUNK)
-    own = np.bitwise_count(_words(square[:, None, :] < square[:, :, None]).reshape(chunks, _CHUNK) & _EARLIER)
-    owner = np.empty(len(ranks), np.uint8)
-    owner[ranks] = chunk
-    earlier = _words(owner < np.arange(chunks, dtype=np.uint8)[:, None])  # by chunk: of which ranks the place is in a chunk before it
+    order = np.empty_like(ranks)
+    order[ranks] = _PLACES[: len(ranks)]
+    owner = _OWNER.take(order)
+    earlier = _words(owner < _OWNERS[:chunks])  # by chunk: of which ranks the place is in a chunk before it
     counts = np.bitwise_count(earlier).reshape(chunks, chunks)
     below = np.add.accumulate(counts, axis=1, dtype=np.int64) - counts
-    at = chunk * chunks + (ranks >> 6)
-    out: Counts = below.reshape(-1)[at] + np.bitwise_count(earlier[at] & _EARLIER[ranks & 63]) + own.reshape(-1)
+    at = _CHUNK_OF[: len(ranks)] * chunks + (ranks >> 6)
+    apart = earlier.take(at) & _EARLIER.take(ranks & 63)
+    out: Counts = below.take(at) + np.bitwise_count(apart) + np.bitwise_count(_smaller_within(order, owner))
     return out[:n]
+
+
+def _smaller_within(order: Counts, owner: NDArray[np.uint8]) -> KeyArray:
+    """For each place a word of 64 bits: the ranks within its chunk that are smaller and came before it. `order`: places by rank, `owner`: their chunks."""
+    local = np.empty_like(order)
+    local[order.take(owner.argsort(kind="stable"))] = _PLACE_IN_CHUNK[: len(order)]
+    seen: KeyArray = np.bitwise_or.accumulate(_BIT.take(local).reshape(-1, _CHUNK), axis=1).reshape(-1)
+    seen &= _EARLIER.take(local)
+    return seen
 
 
 def _words(bits: NDArray[np.bool_]) -> KeyArray:
