@@ -29,7 +29,7 @@ Side = Literal["all", "trades", "intervals"]
 PAST_ALARMS = 8
 """Alarms of ended epochs that are remembered."""
 
-_FEW = 12
+_FEW = 16
 _PIECE = 8192
 
 

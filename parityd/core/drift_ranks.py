@@ -243,12 +243,15 @@ def smaller_before(rank: Counts) -> Counts:
     order = np.empty_like(ranks)
     order[ranks] = _PLACES[: len(ranks)]
     owner = _OWNER.take(order)
+    within = np.bitwise_count(_smaller_within(order, owner))
+    if chunks == 1:
+        return within[:n].astype(np.int64)
     earlier = _words(owner < _OWNERS[:chunks])  # by chunk: of which ranks the place is in a chunk before it
     counts = np.bitwise_count(earlier).reshape(chunks, chunks)
     below = np.add.accumulate(counts, axis=1, dtype=np.int64) - counts
     at = _CHUNK_OF[: len(ranks)] * chunks + (ranks >> 6)
     apart = earlier.take(at) & _EARLIER.take(ranks & 63)
-    out: Counts = below.take(at) + np.bitwise_count(apart) + np.bitwise_count(_smaller_within(order, owner))
+    out: Counts = below.take(at) + np.bitwise_count(apart) + within
     return out[:n]
 
 
