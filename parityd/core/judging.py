@@ -148,7 +148,7 @@ def large_trades(s: Strategy, until: Settling, window: Window | None, terms: Str
     out: list[LargeTrade] = []
     for number in s.books.summaries.between(shelf_of(window.start), shelf_of(window.end)):
         summary = s.books.summaries[number]
-        if max(abs(summary.parts[k].peak) for k in (ID, TIMED)) < bar:
+        if abs(summary.parts[ID].peak) < bar and abs(summary.parts[TIMED].peak) < bar:
             continue
         shelf = s.books.shelf(number)
         r = shelf.rows

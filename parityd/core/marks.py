@@ -208,8 +208,6 @@ class Marks:
         """m_T at the begin of interval `first` and at the ends of the n intervals from there. Shape (n + 1,), not to be changed: strategies that trade
         one symbol ask for the same ones.
         """
-        if n < FEW:
-            return self.grid(symbol, (first + np.arange(n + 1, dtype=np.int64)) * SHELF_NS)
         as_of = (*self.version(symbol), self.splits.version)
         seen, found = self._grids.get((symbol, first, n), ((), None))
         if found is None or seen != as_of:
