@@ -21,21 +21,19 @@ from typing import Any
 from parityd import __version__
 from parityd.core.assessing import Facts
 from parityd.core.instants import DAY_NS, day_text
-from parityd.core.records import BOOKS, LIVE
-from parityd.edges.files import FolderId, free_bytes, unwritable
+from parityd.edges.files import unwritable
 from parityd.edges.heap import set_apart
-from parityd.edges.publish import STEP_NS
 from parityd.edges.sdnotify import Notifier
-from parityd.edges.spool import Scan
-from parityd.edges.waiting import Key
+from parityd.edges.waiting import Unfit
 from parityd.edges.watch import watch
 from parityd.service import configured, housekeeping
-from parityd.service.intake import group
+from parityd.service.inboxes import Inboxes
 from parityd.service.notices import Notices
 from parityd.service.operators import Watch
 from parityd.service.ops_notes import take as take_notes
 from parityd.service.schedule import Schedule
 from parityd.service.sources import Sources
+from parityd.service.telling import Telling
 from parityd.service.turns import TurnDone
 from parityd.service.views import DeskView
 from parityd.service.workplace import App, export_audit, set_aside, suspects, take, tell_unfit
@@ -47,7 +45,6 @@ from parityd.web.server import serve
 
 SCAN_SECONDS = 2.0
 LOOK_SECONDS = 0.2
-PER_SCAN = 4096
 STALE_SCAN_NS, SCAN_AGAIN_NS = 30_000_000_000, 10_000_000_000
 WAITED_SECONDS = 900.0
 CHECK_GRACE_NS = 300_000_000_000
@@ -83,24 +80,18 @@ class Daemon:
         self.told_first = False
         self.scheduled = schedule
         self.job_since = 0
-        self.scanned_ns = 0
         self.checked_ns = app.boottime()
-        self.folders: dict[str, FolderId] = {}  # as each inbox was seen last
-        self.devices: dict[str, int] = {}  # the file system that each inbox lay on at first
         self.beaten_ns = app.boottime()
         self.abandoned = False  # at the end a thread did not come back
-        self.waiting = 0  # files in the spool
-        self.unread = 0  # those of them that are neither being written nor read already
-        self.kept: set[Key] = set()  # read and counted, but the disk did not let them leave
-        self.unfit: set[Key] = set()  # refused whole and told, but the disk did not let them leave
         self.unwritable = ""  # why the store's disk takes nothing, as it is now
         self.written_ns = app.boottime()
-        self.looked = False  # the last scan saw both inboxes, at a time when files may be read
-        self.oldest_live: float | None = None
         self.outer: dict[str, str] = {}
         self.told = 0
         self.port: tuple[str, int] | None = None
         self.notices = Notices(app, self.do, log, self.outer)
+        self.telling = Telling(self.metrics, self.desk, log, self.notices, self.outer)
+        self.tell = self.telling.tell
+        self.inboxes = Inboxes(app, self.metrics, self.desk, self.outer, log, self.disk, self._refused)
         self.sources = Sources(app, log, self.outer, self.bell.set)
         self.log_level: Callable[[str], None] = lambda _level: None
         app.publisher.withheld = self.withheld
@@ -108,13 +99,12 @@ class Daemon:
         app.publisher.told.append(lambda _before, _entries, head: self.metrics.published(head.issued_ns))
         app.publisher.refused.append(self._not_published)
         app.publisher.remade.append(self._remade)
-        self.newest_ns = app.publisher.published_ns  # of the publication found at start
 
     # --- what the core is told, and what a renewal must earn --------------------------------------------------------
 
     def facts(self) -> Facts:
         degraded = tuple(f"{k}: {v}" for k, v in sorted(self.outer.items()))
-        return Facts(waiting=self.waiting > 0, oldest_live_file=self.oldest_live, degraded=degraded)
+        return Facts(waiting=self.inboxes.waiting > 0, oldest_live_file=self.inboxes.oldest_live, degraded=degraded)
 
     def withheld(self) -> list[str]:
         """Why a renewal is not earned; [] = it is."""
@@ -126,9 +116,9 @@ class Daemon:
             out.append("no check has finished within its interval and 5 minutes")
         if not self.brain.writable or self.unwritable:
             out.append("the store cannot be written" + (f": {self.unwritable}" if self.unwritable else ""))
-        if boot - self.scanned_ns > STALE_SCAN_NS:
+        if boot - self.inboxes.scanned_ns > STALE_SCAN_NS:
             out.append("the spool has not been scanned for 30 s")
-        if self.oldest_live is not None and self.oldest_live > WAITED_SECONDS:
+        if self.inboxes.oldest_live is not None and self.inboxes.oldest_live > WAITED_SECONDS:
             out.append("a live file has waited for 15 minutes")
         if self.job_since and boot - self.job_since > STUCK_NS:
             out.append("the worker does not move")
@@ -186,19 +176,19 @@ class Daemon:
     async def intake(self) -> None:
         """The scan is the truth; the watch only rings."""
         await self._suspects()
-        evaluated = self.app.boottime()
+        evaluated, inboxes = self.app.boottime(), self.inboxes
         while True:
             moved = False
             all_there = self.sources.looked  # asked before the scan: what they brought by then is seen by it
-            turns = await self._scan()
-            all_ready = self.looked and self.waiting == self.unread == sum(map(len, turns))
+            turns = await inboxes.scan()
+            all_ready = inboxes.looked and inboxes.waiting == inboxes.unread == sum(map(len, turns))
             self.app.ahead.expect(w for turn in turns for w in turn)
             for k, turn in enumerate(turns):
                 following = turns[k + 1] if k + 1 < len(turns) else []
                 done, *judged = await self._meanwhile(partial(self._turn, turn, last=all_ready and turn is turns[-1], following=following))
                 for one in (done, *judged):
                     self.tell(one)
-                self.kept = {r.waiting.key for r in done.reads if os.path.lexists(r.waiting.path)} if done.stuck else set()
+                inboxes.kept = {r.waiting.key for r in done.reads if os.path.lexists(r.waiting.path)} if done.stuck else set()
                 moved = moved or bool(done.reads)
                 if self.app.boottime() - evaluated > 60_000_000_000:
                     evaluated = self.app.boottime()
@@ -209,7 +199,7 @@ class Daemon:
             if moved:
                 continue
             self.app.ahead.end()
-            if self.looked and not self.unread:
+            if inboxes.looked and not inboxes.unread:
                 if self.brain.touched:
                     self.tell(await self.do(self._evaluate))
                 evaluated = self.app.boottime()
@@ -224,24 +214,13 @@ class Daemon:
         task = asyncio.ensure_future(self.do(job))
         try:
             while True:
-                due = (self.scanned_ns + SCAN_AGAIN_NS - self.app.boottime()) / 1e9
+                due = (self.inboxes.scanned_ns + SCAN_AGAIN_NS - self.app.boottime()) / 1e9
                 done, _ = await asyncio.wait({task}, timeout=max(due, SCAN_SECONDS))
                 if done:
                     return task.result()
-                await self._glance()
+                await self.inboxes.glance()
         finally:
             task.cancel()
-
-    async def _glance(self) -> None:
-        """See that both inboxes are there, and for how long a live file has waited; nothing is taken."""
-        loop, now = asyncio.get_running_loop(), self.app.now()
-        found = {book: await loop.run_in_executor(self.disk, self.app.spool.scan, book, now, 1) for book in BOOKS}
-        oldest = found[LIVE].oldest_ns
-        if self.oldest_live is not None and oldest is not None:
-            self.oldest_live = max(0.0, (now - oldest) / 1e9)
-        same = [self._same_folder(book, scan) for book, scan in found.items()]
-        if all(same):
-            self.scanned_ns = self.app.boottime()
 
     async def _suspects(self) -> None:
         """What the process before this one was reading when it ended is tried in a child first."""
@@ -250,101 +229,21 @@ class Daemon:
         if poisoned:
             self.tell(await self.do(lambda: set_aside(self.app, poisoned)))
 
-    async def _scan(self) -> list[Any]:
-        """The turns that may be taken now; `looked` says whether both inboxes were seen and could be read."""
-        loop = asyncio.get_running_loop()
-        now = self.app.now()
-        self.looked = False
-        if not self._sane(now):
-            return []
-        found = {book: await loop.run_in_executor(self.disk, self.app.spool.scan, book, now, PER_SCAN) for book in BOOKS}
-        same = True
-        for book, scan in found.items():
-            await self._refuse(book, scan)
-            same = self._same_folder(book, scan) and same
-            waiting = scan.count
-            age = None if scan.oldest_ns is None or not waiting else max(0.0, (now - scan.oldest_ns) / 1e9)
-            self.metrics.backlog(book, waiting, 0.0 if not waiting and not scan.error else age)
-            self.desk.backlog[book], self.desk.lag[book] = waiting, age or 0.0
-            if book == LIVE:
-                self.oldest_live = age
-        self.waiting = sum(s.count for s in found.values())
-        self.unread = sum(s.count - len(s.left) - len(s.refused) - sum(w.key in self.kept for w in s.ready) for s in found.values())
-        free = free_bytes(self.settings.data_dir)
-        self.desk.free = free  # type: ignore[attr-defined]
-        self.metrics.free(free)
-        if same:
-            self.scanned_ns = self.app.boottime()
-        self.looked = not any(scan.error for scan in found.values())
-        if free is not None and free < self.settings.limits.min_free:
-            self.outer["disk"] = f"only {free // 1_048_576} MiB are free: no file is read until there is more"
-            return []
-        self.outer.pop("disk", None)
-        return list(group(list(found[LIVE].ready), list(found["backtest"].ready)))
-
-    async def _refuse(self, book: str, scan: Scan) -> None:
-        """What will never be read leaves the spool; where the disk refuses that, the next scan tries again."""
-        loop = asyncio.get_running_loop()
-        if new := [one for one in scan.refused if one.key not in self.unfit]:
-            done = await self.do(partial(tell_unfit, self.app, new))
-            self.tell(done)
-            if done.failed:
-                return
-            self.unfit |= {one.key for one in new}
-        for unfit in scan.refused:
-            try:
-                await loop.run_in_executor(self.disk, self.app.spool.reject_whole, unfit, unfit.code, unfit.reason)
-            except OSError as e:
-                self.outer["rejected"] = e.strerror or str(e)
-                return
-            self.unfit.discard(unfit.key)
-            self.metrics.rejected(book, unfit.code, 1)
-            self.log.warning("file.refused", book=book, file=unfit.name, code=unfit.code, reason=unfit.reason)
-        self.outer.pop("rejected", None)
-
-    def _same_folder(self, book: str, scan: Scan) -> bool:
-        """Whether this scan saw the inbox that the one before it saw. Another file system in its place (unmounted, or mounted over) is never
-        the same: what engines wrote may lie below it.
-        """
-        part = f"spool/{book}"
-        if scan.error or scan.folder is None:
-            self.outer[part] = scan.error or "not seen"
-            return False
-        before, self.folders[book] = self.folders.get(book, scan.folder), scan.folder
-        if scan.folder[0] != self.devices.setdefault(book, scan.folder[0]):
-            self.outer[part] = "it is on another file system than when parityd started: mount it again, or restart parityd"
-            return False
-        self.outer.pop(part, None)
-        return before == scan.folder
-
-    def _sane(self, now: int) -> bool:
-        """Whether records may be dated: the clocks move alike, and wall time does not lie before the newest publication."""
-        publisher = self.app.publisher
-        newest = publisher.published_ns if self.started else max(self.newest_ns, publisher.published_ns)
-        why = ""
-        if publisher.stepped.is_set() or publisher.apart_ns() > STEP_NS:
-            why = "the wall clock stepped: files wait until everything was judged again"
-        elif now < newest - 1_000_000_000:
-            why = f"wall time lies {(newest - now) / 1e9:.0f} s before the newest publication: files wait until it has passed it"
-        if why:
-            self.outer["clock"] = why
-        else:
-            self.outer.pop("clock", None)
-        return not why
+    async def _refused(self, entries: list[Unfit]) -> bool:
+        """Entries that will never be read, stored and told before they are moved."""
+        done = await self.do(partial(tell_unfit, self.app, entries))
+        self.tell(done)
+        return not done.failed
 
     def _turn(self, turn: list[Any], *, last: bool, following: list[Any]) -> list[TurnDone]:
         """Take a turn. Where nothing waits after it, it is judged as soon as it counts, before its files leave."""
         now = self.brain.now()
-        if not self._sane(self.app.now()):
+        if not self.inboxes.sane(self.app.now()):
             return [TurnDone()]
         judged: list[TurnDone] = []
 
         def judge() -> None:
-            left = [self.app.spool.scan(book, self.app.now(), PER_SCAN) for book in BOOKS]
-            if sum(scan.count for scan in left) == len(turn) and not any(
-                scan.error for scan in left
-            ):  # what came meanwhile is judged with it
-                self.waiting, self.oldest_live = 0, None
+            if self.inboxes.empty(but=len(turn)):
                 judged.append(self._evaluate())
 
         return [take(self.app, turn, now, then=judge if last else None, following=following), *judged]
@@ -362,7 +261,7 @@ class Daemon:
         self.checked_ns = self.app.boottime()
         self.metrics.checked(self.app.now(), self.brain.view.check_seconds)
         await self.do(set_apart)
-        self.started = True
+        self.started, self.inboxes.newest_ns = True, 0
         await self.do(self.app.publisher.renew)
         self.told_first = True
         self.desk.reasons = self.withheld()
@@ -401,7 +300,7 @@ class Daemon:
 
     def _check(self) -> TurnDone:
         for done in self.operators.settle():
-            self._log_changes(done)
+            self.telling.changes(done)
         seen = self.outer.get("actions")
         done = self.brain.check()
         if seen:
@@ -500,7 +399,7 @@ class Daemon:
             s.enable is not None and _over(s.enable.command, moment) for s in self.brain.v.standing.ladders.values()
         ):
             done = self.brain.check(report_due=False)
-            self._log_changes(done)
+            self.telling.changes(done)
         if self.brain.reporter.unwritten:
             self._write_reports()
         take_notes(self.brain, self.settings.data_dir)
@@ -518,54 +417,6 @@ class Daemon:
             if not self.job_since or boot - self.job_since < PATIENCE_NS:
                 self.notifier.watchdog()
             await asyncio.sleep(1.0)
-
-    # --- telling ----------------------------------------------------------------------------------------------------
-
-    def tell(self, done: TurnDone) -> None:
-        """Metrics, logs and notices of a turn."""
-        for r in done.reads:
-            book = r.waiting.book
-            got = done.counted.get(book + r.sha256)
-            if r.unreadable is not None:
-                self.metrics.rejected(book, r.unreadable.code, 1)
-                self.log.warning("file.refused", book=book, file=r.waiting.name, code=r.unreadable.code, reason=r.unreadable.reason)
-            elif got is not None and r.batch is not None and not done.failed:
-                self.metrics.files(book, 1)
-                self.metrics.duplicates(book, got.duplicates)
-                for kind, n in got.accepted.items():
-                    self.metrics.ingested(book, kind, n)
-                refusals = (*r.batch.refusals, *got.refusals)
-                for x in refusals:
-                    self.metrics.rejected(book, x.code, 1)
-                    self.desk.refused[x.code] = self.desk.refused.get(x.code, 0) + 1
-                self.log.info(
-                    "file.ingested",
-                    book=book,
-                    file=r.waiting.name,
-                    id=r.sha256[:12],
-                    format=r.format,
-                    records=sum(got.accepted.values()),
-                    duplicates=got.duplicates,
-                    refused=len(refusals),
-                )
-        if done.failed:
-            self.log.error("store.failed", error=done.failed)
-        if done.reads:
-            self.outer.pop("spool", None)
-        if done.stuck:
-            self.outer["spool"] = f"files cannot leave it: {done.stuck}"
-            self.log.error("file.stuck", error=done.stuck)
-        if done.audit:
-            self.metrics.audited(done.audit)
-        self._log_changes(done)
-        self.metrics.follow(self.desk.action())
-        self.desk.change.set()
-        self.notices.ring()
-
-    def _log_changes(self, done: TurnDone) -> None:
-        for x in done.changes:
-            say = self.log.warning if x.after != "CONTINUE" else self.log.info
-            say("action.changed", strategy=x.strategy, before=x.before, after=x.after, reason=x.reason)
 
     # --- outer tasks ------------------------------------------------------------------------------------------------
 
@@ -653,7 +504,7 @@ class Daemon:
         self.looker = threading.Thread(target=self._look, name="operators", daemon=True)
         self.looker.start()
         self.app.publisher.start()
-        self.scanned_ns = self.app.boottime()
+        self.inboxes.scanned_ns = self.app.boottime()
         for name in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(name, self.stop.set)
         self._loop.add_signal_handler(signal.SIGHUP, lambda: setattr(self, "_reloading", asyncio.ensure_future(self.reload())))

@@ -1,0 +1,66 @@
+"""What became of a turn, told to the outside: metrics, log, page and notices.
+
+1. A log event is a fixed dotted name plus fields.
+2. Nothing is decided here; what stands in the turn is said, once.
+"""
+
+from typing import Any
+
+from parityd.service.notices import Notices
+from parityd.service.reading import Read
+from parityd.service.turns import TurnDone
+from parityd.service.views import DeskView
+from parityd.web.metrics import Metrics
+
+
+class Telling:
+    """Those who are told. `outer`: what is degraded."""
+
+    def __init__(self, metrics: Metrics, desk: DeskView, log: Any, notices: Notices, outer: dict[str, str]) -> None:
+        self.metrics, self.desk, self.log, self.notices, self.outer = metrics, desk, log, notices, outer
+
+    def tell(self, done: TurnDone) -> None:
+        """All of a turn."""
+        for r in done.reads:
+            self._file(r, done)
+        if done.failed:
+            self.log.error("store.failed", error=done.failed)
+        if done.reads:
+            self.outer.pop("spool", None)
+        if done.stuck:
+            self.outer["spool"] = f"files cannot leave it: {done.stuck}"
+            self.log.error("file.stuck", error=done.stuck)
+        if done.audit:
+            self.metrics.audited(done.audit)
+        self.changes(done)
+        self.metrics.follow(self.desk.action())
+        self.desk.change.set()
+        self.notices.ring()
+
+    def _file(self, r: Read, done: TurnDone) -> None:
+        book = r.waiting.book
+        got = done.counted.get(book + r.sha256)
+        if r.unreadable is not None:
+            self.metrics.rejected(book, r.unreadable.code, 1)
+            self.log.warning("file.refused", book=book, file=r.waiting.name, code=r.unreadable.code, reason=r.unreadable.reason)
+            return
+        if got is None or r.batch is None or done.failed:
+            return
+        self.metrics.files(book, 1)
+        self.metrics.duplicates(book, got.duplicates)
+        for kind, n in got.accepted.items():
+            self.metrics.ingested(book, kind, n)
+        refusals = (*r.batch.refusals, *got.refusals)
+        for x in refusals:
+            self.metrics.rejected(book, x.code, 1)
+            self.desk.refused[x.code] = self.desk.refused.get(x.code, 0) + 1
+        self.log.info(
+            "file.ingested", book=book, file=r.waiting.name, id=r.sha256[:12], format=r.format, records=sum(got.accepted.values()),
+            duplicates=got.duplicates, refused=len(refusals),
+        )  # fmt: skip
+
+    def changes(self, done: TurnDone) -> None:
+        """Its changes of action alone."""
+        for x in done.changes:
+            say = self.log.warning if x.after != "CONTINUE" else self.log.info
+            say("action.changed", strategy=x.strategy, before=x.before, after=x.after, reason=x.reason)
