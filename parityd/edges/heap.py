@@ -15,8 +15,8 @@ def _library() -> ctypes.CDLL | None:
 
 
 _TRIM, _MAP, _ARENAS = -1, -3, -8  # of mallopt(3)
-LARGE = 4 << 20  # bytes: such an array is given back when it is let go of
-KEPT = 32 << 20
+LARGE = 8 << 20  # bytes: such an array is given back when it is let go of
+KEPT = 64 << 20
 
 
 @cache

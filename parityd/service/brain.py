@@ -148,8 +148,10 @@ class Brain:
 
     # --- files --------------------------------------------------------------------------------------------------
 
-    def files(self, reads: list[Read], *, now: int | None = None, then: Callable[[], None] | None = None) -> TurnDone:
-        """One turn: apply, commit, move. `reads` in order of name; `then` is called when they count, before they move."""
+    def files(self, reads: list[Read], *, now: int | None = None, then: Callable[[], None] | None = None, more: bool = False) -> TurnDone:
+        """One turn: apply, commit, move. `reads` in order of name; `then` is called when they count, before they move. `more`: another turn follows, which
+        will want the memory of this one.
+        """
         now = self.now() if now is None else now
         done = TurnDone(reads=reads)
         self.note_issued()
@@ -198,6 +200,7 @@ class Brain:
         self._leave(reads, done, now)
         if many:
             memory.put_away(self.store, self.v.m)
+        if many and not more:
             give_back()
         return done
 

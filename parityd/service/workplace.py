@@ -75,7 +75,7 @@ def take(
     except OSError as e:
         return TurnDone(failed=f"{e.filename or app.attempts.path}: {e.strerror or e}")
     reads = [_read(app, w, now) for w in turn]
-    done = app.brain.files([r for r in reads if not r.later], now=at, then=then)
+    done = app.brain.files([r for r in reads if not r.later], now=at, then=then, more=bool(coming))
     app.attempts.end()
     return done
 
