@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from parityd.core.attribution import derive
 from parityd.core.fresh import Fresh, joined_by_id
-from parityd.core.grouping import each
+from parityd.core.grouping import each, order_by
 from parityd.core.hashing import U64
 from parityd.core.index import GONE, Places
 from parityd.core.records import BACKTEST, BOOKS, LIVE
@@ -57,6 +57,10 @@ class Batch:
         order = np.argsort(names) if self.order is None else self.order
         return names[order], order
 
+    def owners(self) -> I64:
+        """Whose each row is."""
+        return self.who
+
     def times(self) -> I64:
         """Of each row the time by which it finds its shelf, as far as it says one by itself."""
         return trade_time(self.rows)
@@ -94,8 +98,7 @@ def absorb(books: Sequence[Books], parts: dict[str, Batch]) -> None:
                 left[book] = more
         for book, part in once.items():
             once[book] = _merged(books, book, part)
-        for b, l in _blocks(once.get(BACKTEST), once.get(LIVE)):
-            _insert(books, b, l)
+        _insert(books, once.get(BACKTEST), once.get(LIVE))
         for book, part in left.items():
             left[book] = batch(books[0].places, book, part.rows, part.texts, part.who)
 
@@ -121,21 +124,6 @@ def _merged(books: Sequence[Books], book: str, part: Batch) -> Batch:
     return part.only(rest)
 
 
-def _blocks(b: Batch | None, l: Batch | None) -> Iterator[tuple[Batch | None, Batch | None]]:
-    """The same in pieces of whole strategies, some `BLOCK` rows each: what is worked on stays in the processor's cache."""
-    parts = [p for p in (b, l) if p is not None and len(p)]
-    sizes = (
-        np.sum([np.bincount(p.who, minlength=1 + max(int(q.who.max()) for q in parts)) for p in parts], axis=0) if parts else np.zeros(0)
-    )
-    if sizes.sum() <= BLOCK or np.count_nonzero(sizes) <= 1:
-        yield b, l
-        return
-    block = np.cumsum(sizes) // BLOCK
-    pieces = [dict(each(block[p.who])) if p is not None else {} for p in (b, l)]
-    for k in sorted({*pieces[0], *pieces[1]}):
-        yield tuple(p.only(own[k]) if p is not None and k in own else None for p, own in zip((b, l), pieces, strict=True))  # type: ignore[misc]
-
-
 def _insert(books: Sequence[Books], b: Batch | None, l: Batch | None) -> None:
     """New names of both books: joined by id where they share one, then laid onto their shelves, some shelves at a time."""
     sources: list[_Source] = []
@@ -150,7 +138,7 @@ def _insert(books: Sequence[Books], b: Batch | None, l: Batch | None) -> None:
         _put(books, [s.laid(slice(None)) for s in sources])
         return
     starts = np.cumsum([0, *map(len, sources)])
-    for w in _stretches(np.concatenate([s.times() for s in sources])):
+    for w in _stretches(np.concatenate([s.owners() for s in sources]), np.concatenate([s.times() for s in sources])):
         cuts = np.searchsorted(w, starts)
         _put(books, [s.laid(w[i:j] - at) for s, at, i, j in zip(sources, starts.tolist(), cuts, cuts[1:], strict=False) if i < j])
 
@@ -166,6 +154,9 @@ class _Both:
 
     def __len__(self) -> int:
         return len(self.ib)
+
+    def owners(self) -> I64:
+        return self.b.who[self.ib]
 
     def times(self) -> I64:
         return self.b.times()[self.ib]
@@ -187,13 +178,14 @@ def _shared(b: Batch, l: Batch) -> tuple[I64, I64]:
     return ob[hit], ol[at[hit]]
 
 
-def _stretches(t: I64) -> list[I64]:
-    """Rows by their time, those of whole shelves together, some `BLOCK` at a time."""
+def _stretches(who: I64, t: I64) -> list[I64]:
+    """Rows by their owners and times, those of whole shelves together, some `BLOCK` at a time: what is worked on stays in the processor's cache."""
     numbers = t // SHELF_NS
-    order = np.argsort(numbers, kind="stable")
-    ordered = numbers[order]
+    order = order_by(numbers)
+    order = order[order_by(who[order])]
+    ordered, owner = numbers[order], who[order]
     out, at = [], 0
-    for end in [*(np.flatnonzero(ordered[1:] != ordered[:-1]) + 1).tolist(), len(t)]:
+    for end in [*(np.flatnonzero((ordered[1:] != ordered[:-1]) | (owner[1:] != owner[:-1])) + 1).tolist(), len(t)]:
         if end - at >= BLOCK or end == len(t):
             out.append(np.sort(order[at:end]))
             at = end

@@ -26,7 +26,7 @@ from parityd.store.errors import CommitFailed
 from parityd.store.packing import pack, seal, squeeze
 from parityd.store.reads import MEMORY, Reads
 
-SEGMENT_ROWS = 4096
+SEGMENT_ROWS = 8192
 _SUMMARY = "INSERT INTO summary (strategy, number, data) VALUES (?, ?, ?) ON CONFLICT (strategy, number) DO UPDATE SET data = excluded.data"
 _STATE = "INSERT INTO state (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
 _LEDGER = "INSERT INTO ledger VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET data = excluded.data"
