@@ -61,7 +61,7 @@ class Place:
 
     def day(self) -> Path:
         """The workload of the backlog: yesterday's."""
-        return self.workload("day", self.options.trades, midnight() - 5)
+        return self.workload("day", self.options.trades, midnight() - 5, strategies=self.options.day_strategies)
 
     def data(self, name: str, made: Path | None, more: str = "") -> Path:
         """A data folder with its configuration, the made files in its spool; returns the configuration."""

@@ -44,6 +44,7 @@ def options(given: Sequence[str]) -> argparse.Namespace:
     a = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     a.add_argument("--runs", type=int, default=5, help="of everything, turn about")
     a.add_argument("--trades", type=int, default=200_000, help="of the backlog, the drain and the report; the goals speak of 1000000")
+    a.add_argument("--day-strategies", type=int, default=10, help="that share the trades of the backlog, the drain and the report")
     a.add_argument("--short", type=int, default=10_000, help="trades of the short history")
     a.add_argument("--history", type=int, default=300_000, help="trades of the long history; the goals speak of 10000000")
     a.add_argument("--a-day", type=int, default=10_000, help="trades a day of both histories")
