@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from parityd.core.books import Books
 
 BLOCK = 8192
-KEPT_WHOLE = 4  # a new shelf keeps rows as they were made for several where these are at most so many times its own
+KEPT_WHOLE = 2  # a new shelf keeps rows as they were made for several where these are at most so many times its own
 NOTED = ("sym", "side", "flags", "how", "bkey", "lkey", "b_trade", "l_trade", "b_q", "l_q", *TIMES)  # what `Books.note` looks at
 I64 = NDArray[np.int64]
 Mask = NDArray[np.bool_]

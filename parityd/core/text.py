@@ -252,8 +252,8 @@ class TextColumn(Sequence[str]):
         return f"TextColumn({self.tolist()!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        if self.same is not None:
-            return _repeated, (self.same, self.n)
+        if self.same is not None or not self.n:
+            return _repeated, (self.same or "", self.n)
         data, length = self.packed()
         low, high = self.lengths()
         return _arrived, (data, self.n, low if low == high else length)

@@ -20,9 +20,12 @@ class Fingerprint:
 
     def __init__(self, handle: BinaryIO) -> None:
         self._fd = handle.fileno()
-        self._found: str | OSError = ""
+        self._found: str | BaseException = RuntimeError("the thread ended without an answer")
         self._thread = Thread(target=self._find, name="fingerprint", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError:  # no thread is to be had
+            self._find()
 
     def _find(self) -> None:
         hashed, at = hashlib.sha256(), 0
@@ -31,7 +34,7 @@ class Fingerprint:
                 hashed.update(data)
                 at += len(data)
             self._found = hashed.hexdigest()
-        except OSError as error:
+        except BaseException as error:  # noqa: BLE001  whatever it is: there is no answer, and whoever asks is told why
             self._found = error
             return
         with suppress(OSError):
@@ -39,13 +42,17 @@ class Fingerprint:
 
     def sha256(self) -> str:
         """Of the whole file. OSError where it could not be read."""
-        self._thread.join()
-        if isinstance(self._found, OSError):
+        self._wait()
+        if isinstance(self._found, BaseException):
             raise self._found
         return self._found
+
+    def _wait(self) -> None:
+        if self._thread.ident is not None:
+            self._thread.join()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._thread.join()
+        self._wait()

@@ -31,7 +31,7 @@ from parityd.edges.publish import Content, Publisher
 from parityd.edges.spool import Spool
 from parityd.formats import Unreadable
 from parityd.service import memory
-from parityd.service.beside import beside
+from parityd.service.beside import Beside
 from parityd.service.reading import Read, Reader
 from parityd.service.reporting import Reporter
 from parityd.service.sessions import parameters_of
@@ -80,6 +80,7 @@ class Brain:
         self.publisher: Publisher | None = None
         self.sources = Sources()
         self.view = View()
+        self.swollen = False  # a large turn has used memory that was not given back yet
         self.touched: set[str] = set()
         self.unreported: set[str] = set()
         self.facts_of: Callable[[], Facts] = Facts
@@ -182,14 +183,15 @@ class Brain:
         for r in unique:
             c.states.update(r.states)
         many, v = sum(len(got.keys) for got in applied.counted) >= MANY, self.v
-        with beside(lambda: v.keep_up(applied.touched, now)) as begin:
-            stored = self._commit(c, done, packed=begin if many else None)
+        with Beside(lambda: v.keep_up(applied.touched, now)) as side:
+            stored = self._commit(c, done, side if many else None)
         if not stored:
             for path in made:
                 with suppress(OSError):
                     path.unlink()
             return done
         self._learn(unique, applied.counted)
+        side.check()
         for r in unique:
             got = done.counted[r.waiting.book + r.sha256]
             refused = [x.code for x in (*r.batch.refusals, *got.refusals) if x.code != "conflict"] if r.batch is not None else []
@@ -200,7 +202,9 @@ class Brain:
         self._leave(reads, done, now)
         if many:
             memory.put_away(self.store, self.v.m)
-        if many and not more:
+        self.swollen = self.swollen or many
+        if self.swollen and not more:
+            self.swollen = False
             give_back()
         return done
 
@@ -275,18 +279,21 @@ class Brain:
         self._commit(memory.gather(self.v, self.saved_names), done)
         return done
 
-    def _commit(self, c: Commit, done: TurnDone, *, packed: Callable[[], None] | None = None) -> bool:
+    def _commit(self, c: Commit, done: TurnDone, side: Beside | None = None) -> bool:
+        """Store it. `side` goes on meanwhile; where the commit fails it has worked on a state that never was."""
         c.states.update(self.extra_states)
         c.audit += self.extra_audit
         c.events[:0] = self.extra_events
         try:
-            rows = self.store.commit(c, packed)
+            rows = self.store.commit(c, side.begin if side is not None else None)
         except CommitFailed as e:
             self.writable = False
             done.failed = str(e)
             self.reporter.unwritten = [x for x in self.reporter.unwritten if x[0] not in {r.day for r in c.reports}]
             if not e.certain:
                 raise  # the store takes no further commit: a new process finds out what it holds
+            if side is not None:
+                side.wait()
             self.reload()
             return False
         self.writable = True

@@ -51,20 +51,22 @@ class Scratch(Store):
         c.shelves = [
             (strategy, number, picked(rows, np.arange(len(rows))), text) for strategy, number, rows, text in c.shelves
         ]  # they go on changing
-        self._held.append(c)
-        if packed is not None:
-            packed()
-        self._reports |= {r.day: r for r in c.reports}
-        self._waiting += sum(f.accepted for f in c.files)
-        if len(self._held) >= HELD or self._waiting >= HELD_RECORDS:
-            self.flush()
+        with self._lock:
+            self._held.append(c)
+            self._reports |= {r.day: r for r in c.reports}
+            self._waiting += sum(f.accepted for f in c.files)
+            if packed is not None:
+                packed()
+            if len(self._held) >= HELD or self._waiting >= HELD_RECORDS:
+                self.flush()
         return []
 
     def flush(self) -> None:
-        """Make one transaction of what was held back; of values that replace each other the last."""
-        if self._held:
-            held, self._held, self._waiting = self._held, [], 0
-            super().commit(joined(held))
+        """Make one transaction of what was held back; of values that replace each other the last. Who reads meanwhile waits."""
+        with self._lock:
+            if self._held:
+                held, self._held, self._waiting = self._held, [], 0
+                super().commit(joined(held))
 
     def reports(self) -> list[ReportEntry]:
         """As in a file, but asked at every check: no reason to flush."""

@@ -106,14 +106,16 @@ class Writer(Reads):
         return CommitFailed(f"store {self.name}: {error}", certain=certain)
 
     def commit(self, c: Commit, packed: Callable[[], None] | None = None) -> list[AuditRow]:
-        """Make all of it durable in one transaction; the audit entries it made, in order. `packed` is called when only the writing is left."""
+        """Make all of it durable in one transaction; the audit entries it made, in order. `packed` is called when only the writing is left, and after
+        the store was locked: another thread that reads what this writes waits for it.
+        """
         shelves = [(group, *segments.put_segment(group)) for group in groups(c.shelves)]
         files = [(f, _packed(f)) for f in c.files]
         summaries = [(strategy, number, blobs.put_summary(s)) for strategy, number, s in c.summaries]
         statements = _statements(c)
-        if packed is not None:
-            packed()
         with self._lock:
+            if packed is not None:
+                packed()
             rows = self._chained(c.audit)
             with self._transaction() as db:
                 for file, parts in files:

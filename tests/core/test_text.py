@@ -25,6 +25,7 @@ def test_it_is_a_sequence_of_the_texts_it_was_made_of(values):
     assert column.given().tolist() == [v != "" for v in values]
     assert (column.some(), column.full()) == (any(values), all(values))
     assert pickle.loads(pickle.dumps(column)) == values
+    assert pickle.loads(pickle.dumps(column.take(np.zeros(0, np.int64)))) == []
     data, length = column.packed()
     assert TextColumn.of_bytes(data, length) == values
     assert data == b"".join(v.encode("utf-8", "surrogatepass") for v in values)

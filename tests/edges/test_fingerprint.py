@@ -30,3 +30,23 @@ def test_a_disk_that_refuses_is_told_when_it_is_asked_for(tmp_path):
     with Fingerprint(Handle()) as found, pytest.raises(IsADirectoryError):
         found.sha256()
     os.close(fd)
+
+
+def test_whatever_ends_the_thread_there_is_no_hash_of_nothing(tmp_path, monkeypatch):
+    def full(*_):
+        raise MemoryError
+
+    (tmp_path / "a").write_bytes(b"x")
+    monkeypatch.setattr(fingerprint.os, "pread", full)
+    with (tmp_path / "a").open("rb") as handle, Fingerprint(handle) as found, pytest.raises(MemoryError):
+        found.sha256()
+
+
+def test_where_no_thread_is_to_be_had_it_is_made_at_once(tmp_path, monkeypatch):
+    def none(_):
+        raise RuntimeError("can't start new thread")
+
+    (tmp_path / "a").write_bytes(b"x")
+    monkeypatch.setattr(fingerprint.Thread, "start", none)
+    with (tmp_path / "a").open("rb") as handle, Fingerprint(handle) as found:
+        assert found.sha256() == hashlib.sha256(b"x").hexdigest()

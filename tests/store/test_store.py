@@ -1,6 +1,7 @@
 """The contract of a store, held by every one of them: the file, and the one in memory."""
 
 import json
+import threading
 
 import numpy as np
 import pytest
@@ -420,3 +421,18 @@ def test_a_reader_sees_what_is_stored_and_a_dead_row_is_gone(store):
         got = reader.load_shelf("alpha", 1)
         assert got.n == 1
         assert not (got.rows["flags"] & DEAD).any()
+
+
+def test_who_reads_beside_a_commit_waits_for_it_and_sees_it_whole(store):
+    s, seen, threads = shelf(5, seed=2), [], []
+
+    def begin():
+        one = threading.Thread(target=lambda: seen.append(store.load_shelf("alpha", SHELF).n))
+        threads.append(one)
+        one.start()
+        one.join(0.1)
+        assert one.is_alive()
+
+    store.commit(Commit(shelves=[("alpha", SHELF, *s.delta())]), begin)
+    threads[0].join(5)
+    assert seen == [5]
