@@ -208,6 +208,11 @@ class Shelves:
             plain(out)[w] = plain(picked(self.shelf(number).view, at.places[w]))
         return out
 
+    def read_names(self, names: U64) -> Rows:
+        """The rows of those of these names that are known."""
+        at = self.locate_many(names)
+        return self.read(at.only(at.places >= 0))
+
     def texts(self, at: At) -> Texts:
         out = np.empty(len(at.numbers), object)
         for number, w in at.groups():
