@@ -15,6 +15,7 @@ from parityd.core.strategy import Memory
 from parityd.core.terms import Names
 
 SECOND = 1_000_000_000
+MINUTE, HOUR, DAY = 60, 3600, 86_400
 T0 = 1_700_000_100  # epoch seconds, a whole quarter of an hour
 
 
