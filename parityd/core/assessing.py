@@ -54,7 +54,7 @@ def assess_strategy(m: Monitor, s: Strategy, now: int, facts: Facts, gauges: Gau
     terms = m.parameters.of(s.name)
     until = settling(s, m.parameters, now, waiting=facts.waiting, backlog=facts.backlog)
     judged = gauges.windows.judge(s, m.parameters, until, now)
-    found = measured_returns(s, m.marks, capital=terms.capital, now=now, rate=lambda ccy: _rate(m, ccy, now), kept=gauges.columns)
+    found = measured_returns(s, m.marks, capital=terms.capital, now=now, rate=lambda ccy: rate(m, ccy, now), kept=gauges.columns)
     returns = found.returns
     drift = gauges.feed.feed(s, returns, until, now)
     parity = gauges.compared(s)
@@ -84,7 +84,8 @@ def assess_strategy(m: Monitor, s: Strategy, now: int, facts: Facts, gauges: Gau
     )  # fmt: skip
 
 
-def _rate(m: Monitor, ccy: int, t: int) -> float | None:
+def rate(m: Monitor, ccy: int, t: int) -> float | None:
+    """What one unit of a currency (its code) is worth in the reporting currency at t; None where nothing says so."""
     name = m.names[ccy]
     return rates(m, [name], t).get(name)
 

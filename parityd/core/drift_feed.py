@@ -55,7 +55,7 @@ class DriftFeed:
         self._followed: Returns | None = None  # what the intervals were taken from last
 
     def feed(self, s: Strategy, returns: Returns | None, until: Settling, now: int) -> DriftState:
-        """Read what is settled and counted by now (ns), and say what it means. `returns`: the window's, as `interval_returns` gives them."""
+        """Read what is settled and counted by now (ns), and say what it means. `returns`: the window's, as `measured_returns` gives them."""
         if s.memory.line != self.line:
             self._reset(s.memory.line)
         self._learnt(self.trades.follow(s.books, _frontier(s, until)))

@@ -41,7 +41,6 @@ __all__ = [
     "correlation",
     "counted_until",
     "hit_rate",
-    "interval_returns",
     "measured_returns",
     "part_of",
     "tracking_error_returns_bps",
@@ -158,23 +157,6 @@ def _first(ledger: Ledger) -> int:
     return 0 if any(any(base) for base in ledger.opening.values()) else ledger.oldest() - 1
 
 
-def interval_returns(
-    s: Strategy,
-    marks: Marks,
-    *,
-    capital: float | None,
-    now: int,
-    first: int | None = None,
-    last: int | None = None,
-    rate: Rate | None = None,
-    kept: Columns | None = None,
-) -> Returns | None:
-    """Returns of the counted intervals; None where none counts or currencies cannot become one. `first` and `last` (intervals, both
-    included) ask for a period of its own, such as a day; without them it is the window of MATH 4. What was `kept` of the last look is not worked out again.
-    """
-    return measured_returns(s, marks, capital=capital, now=now, first=first, last=last, rate=rate, kept=kept).returns
-
-
 def measured_returns(
     s: Strategy,
     marks: Marks,
@@ -186,7 +168,10 @@ def measured_returns(
     rate: Rate | None = None,
     kept: Columns | None = None,
 ) -> Measured:
-    """The same with what is measured from them."""
+    """Returns of the counted intervals, and what is measured from them; NOTHING where none counts or currencies cannot become one. `first` and `last`
+    (intervals, both included) ask for a period of its own, such as a day; without them it is the window of MATH 4. What was `kept` of the last look is not
+    worked out again.
+    """
     newest = counted_until(s, now)
     if newest is None:
         return NOTHING

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parityd.core import owners
-from parityd.core.assessing import rates
+from parityd.core.assessing import rate as rate_at
 from parityd.core.columns import FillColumns
 from parityd.core.commands import ALL
 from parityd.core.day_rows import Stored
@@ -26,7 +26,7 @@ from parityd.core.performance import MONEY, daily_profits, performance, without
 from parityd.core.portfolio import Ledger, week_drift
 from parityd.core.ranking import Ranking
 from parityd.core.records import LIVE, NO_TS, Line
-from parityd.core.returns import A_DAY, correlation, hit_rate, interval_returns, part_of, tracking_error_returns_bps
+from parityd.core.returns import A_DAY, correlation, hit_rate, measured_returns, part_of, tracking_error_returns_bps
 from parityd.core.round_trips import Lot
 from parityd.core.rows import SHELF_NS
 from parityd.core.standing import busted
@@ -209,16 +209,16 @@ def _one(
     terms = m.parameters.of(s.name)
 
     def rate(ccy: int) -> float | None:
-        return rates(m, [m.names[ccy]], end).get(m.names[ccy])
+        return rate_at(m, ccy, end)
 
     kept = gauges.columns if gauges is not None else None
     if kept is not None:
         kept.tape.note(s.ledger.changed)
-    period = partial(interval_returns, s, m.marks, capital=terms.capital, now=now, last=end // SHELF_NS, rate=rate)
-    long = period(first=(start - 29 * DAY_NS) // SHELF_NS, kept=kept)
+    period = partial(measured_returns, s, m.marks, capital=terms.capital, now=now, last=end // SHELF_NS, rate=rate)
+    long = period(first=(start - 29 * DAY_NS) // SHELF_NS, kept=kept).returns
     returns = None if long is None else part_of(long, start // SHELF_NS, terms.capital)
     if long is not None and returns is None:
-        returns = period(first=start // SHELF_NS)
+        returns = period(first=start // SHELF_NS).returns
     metrics = {
         "correlation": correlation(returns), "hit_rate": hit_rate(returns), "tracking_error_returns_bps": tracking_error_returns_bps(returns), **parity,
     }  # fmt: skip

@@ -8,9 +8,9 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from parityd.core.assessing import rates
+from parityd.core.assessing import rate
 from parityd.core.drift_path import drift_path
-from parityd.core.returns import interval_returns
+from parityd.core.returns import measured_returns
 from parityd.core.trailing import recent
 from parityd.service.brain import Brain
 
@@ -55,10 +55,7 @@ class Recent:
         if s is None:
             return {}
 
-        def rate(ccy: int) -> float | None:
-            return rates(m, [m.names[ccy]], now).get(m.names[ccy])
-
-        returns = interval_returns(s, m.marks, capital=m.parameters.of(name).capital, now=now, rate=rate)
+        returns = measured_returns(s, m.marks, capital=m.parameters.of(name).capital, now=now, rate=lambda ccy: rate(m, ccy, now)).returns
         series = recent(s, m.marks, m.names, returns, now)
         feed = self.brain.v.gauges.get(name)
         path = drift_path(feed.feed, now) if feed is not None else []

@@ -20,7 +20,7 @@ from parityd.core.monitor import Monitor
 from parityd.core.parameters import Parameters, StrategyTerms
 from parityd.core.rebuild import Rebuilder
 from parityd.core.records import BACKTEST, LIVE, Native
-from parityd.core.returns import interval_returns
+from parityd.core.returns import measured_returns
 from parityd.core.rows import SHELF_NS
 from parityd.core.terms import Names
 from parityd.core.window import settling
@@ -60,7 +60,7 @@ class Desk:
     def feed(self, drift, now, *, intervals=True):
         until = settling(self.s, self.parameters, round(now * S), waiting=False)
         capital = self.parameters.of("s").capital
-        r = interval_returns(self.s, self.monitor.marks, capital=capital, now=round(now * S)) if intervals else None
+        r = measured_returns(self.s, self.monitor.marks, capital=capital, now=round(now * S)).returns if intervals else None
         return drift.feed(self.s, r, until, round(now * S))
 
 
@@ -339,7 +339,7 @@ def test_intervals_are_fed_in_order_and_mended_where_the_ledgers_changed():
 def test_without_a_configured_capital_the_first_sixty_intervals_give_the_unit():
     made = trades(noise(300, sd=30.0), every=1100.0)
     desk, drift, _ = whole(made, T0 + 5 * DAY, Parameters())
-    r = interval_returns(desk.s, desk.monitor.marks, capital=None, now=(T0 + 5 * DAY) * S)
+    r = measured_returns(desk.s, desk.monitor.marks, capital=None, now=(T0 + 5 * DAY) * S).returns
     first = r.gross[np.flatnonzero(r.active)[:60]].max()
     assert drift.intervals._unit(None) == first
     back = np.frombuffer(drift.detectors.intervals.state()["back"])

@@ -23,7 +23,7 @@ from parityd.core.returns import (
     correlation,
     counted_until,
     hit_rate,
-    interval_returns,
+    measured_returns,
     tracking_error_returns_bps,
 )  # fmt: skip
 from parityd.core.rows import BY_ID, SHELF_NS, blank
@@ -109,7 +109,7 @@ def paths_of(marks):
 def test_profits_measures_and_capital_agree_with_rational_arithmetic():
     s, marks, trades = busy(n=200, symbols=(1, 2))
     last = START + 199
-    r = interval_returns(s, marks, capital=50_000.0, now=at_end(last), first=START, last=last)
+    r = measured_returns(s, marks, capital=50_000.0, now=at_end(last), first=START, last=last).returns
     for series in marks.marks.values():
         series.settle()
     want = by_hand(trades, paths_of(marks), START, last)
@@ -138,7 +138,7 @@ def test_capital_is_the_largest_gross_notional_at_a_boundary_where_none_is_confi
     post(s, BACKTEST, 2, START + 1, -2.0, 50.0)
     post(s, BACKTEST, 1, START + 2, -3.0, 110.0)
     marks = priced([50.0, 50.0, 40.0, 40.0], 2, marks=priced([100.0, 120.0, 110.0, 110.0], 1))
-    r = interval_returns(s, marks, capital=None, now=at_end(START + 3), first=START, last=START + 3)
+    r = measured_returns(s, marks, capital=None, now=at_end(START + 3), first=START, last=START + 3).returns
     assert r.capital == 3 * 120 + 2 * 50
     assert r.gross.tolist() == [300.0, 460.0, 460.0, 80.0]
 
@@ -153,7 +153,7 @@ def test_an_interval_counts_once_both_watermarks_have_passed_its_end():
     assert counted_until(s, at_end(START + 2)) == START + 2
     s.memory.pulses[BACKTEST].watermark = -(2**63)
     assert counted_until(s, LATER) is None
-    assert interval_returns(s, marks, capital=1.0, now=LATER) is None
+    assert measured_returns(s, marks, capital=1.0, now=LATER).returns is None
 
 
 def test_active_is_where_a_book_traded_or_held_while_the_mark_changed():
@@ -163,7 +163,7 @@ def test_active_is_where_a_book_traded_or_held_while_the_mark_changed():
     post(s, BACKTEST, 1, START + 4, -1.0, 101.0)
     post(s, LIVE, 1, START + 5, -1.0, 101.0)
     marks = priced([100.0, 100.0, 101.0, 101.0, 101.0, 101.0, 105.0])
-    r = interval_returns(s, marks, capital=1.0, now=at_end(START + 6), first=START, last=START + 6)
+    r = measured_returns(s, marks, capital=1.0, now=at_end(START + 6), first=START, last=START + 6).returns
     assert r.active.tolist() == [True, False, True, False, True, True, False]
 
 
@@ -171,7 +171,7 @@ def test_what_only_the_full_backtest_did_while_nothing_was_allowed_makes_nothing
     s = strategy()
     post(s, BACKTEST, 1, START, 1.0, 100.0, fee=0.1)
     s.ledger.adjust(1, START * SHELF_NS + 1, ALLOWED, -1.0, 100.0, -0.1)
-    r = interval_returns(s, priced([100.0, 102.0, 103.0]), capital=1.0, now=at_end(START + 2), first=START, last=START + 2)
+    r = measured_returns(s, priced([100.0, 102.0, 103.0]), capital=1.0, now=at_end(START + 2), first=START, last=START + 2).returns
     assert not r.active.any()
     assert r.pnl_backtest_full.tolist() == [pytest.approx(-0.1), 2.0, 1.0]
     assert r.pnl_allowed.tolist() == [0.0, 0.0, 0.0]
@@ -182,7 +182,7 @@ def test_a_superseded_run_leaves_no_activity_behind():
     post(s, BACKTEST, 1, START, 0.3, 100.1, fee=0.03)
     for side in (BOOK, ALLOWED):
         s.ledger.adjust(1, START * SHELF_NS + 1, side, -0.3, 0.3 * 100.1, -0.03)
-    r = interval_returns(s, priced([100.0, 102.0]), capital=1.0, now=at_end(START + 1), first=START, last=START + 1)
+    r = measured_returns(s, priced([100.0, 102.0]), capital=1.0, now=at_end(START + 1), first=START, last=START + 1).returns
     assert not r.active.any()
     assert r.pnl_backtest_full.tolist() == [0.0, 0.0]
 
@@ -192,7 +192,7 @@ def test_rounding_is_no_profit():
     for q in (0.1, 0.2, -0.3):
         post(s, LIVE, 1, START, q, 100.1)
     post(s, BACKTEST, 1, START, 1.0, 100.1)
-    r = interval_returns(s, priced([100.1]), capital=1.0, now=at_end(START), first=START, last=START)
+    r = measured_returns(s, priced([100.1]), capital=1.0, now=at_end(START), first=START, last=START).returns
     assert r.pnl_live[0] == 0.0
 
 
@@ -205,7 +205,7 @@ def test_the_window_is_seven_days_or_six_hundred_active_intervals_or_thirty_days
     for k in range(n):
         if activity(k):
             post(s, LIVE, 1, START + k, 1.0 if k % 2 == 0 else -1.0, 100.0)
-    r = interval_returns(s, priced([100.0]), capital=1.0, now=LATER)
+    r = measured_returns(s, priced([100.0]), capital=1.0, now=LATER).returns
     assert int(r.numbers[-1]) == START + n - 1
     assert len(r.numbers) == LONGEST
     assert len(r.numbers) - r.begin == pytest.approx(days * A_DAY, abs=3)
@@ -216,22 +216,22 @@ def test_the_window_is_seven_days_or_six_hundred_active_intervals_or_thirty_days
 def test_a_reset_line_begins_the_window_at_the_next_whole_interval():
     s, marks, _ = busy(n=100)
     s.memory.line = (START + 40) * SHELF_NS + 5
-    r = interval_returns(s, marks, capital=1.0, now=at_end(START + 99))
+    r = measured_returns(s, marks, capital=1.0, now=at_end(START + 99)).returns
     assert int(r.numbers[0]) == START + 41
-    day = interval_returns(s, marks, capital=1.0, now=at_end(START + 99), first=START, last=START + 99)
+    day = measured_returns(s, marks, capital=1.0, now=at_end(START + 99), first=START, last=START + 99).returns
     assert int(day.numbers[0]) == START
 
 
 def test_no_correlation_under_thirty_intervals_or_beside_a_constant():
     s, marks, _ = busy(n=29)
-    assert correlation(interval_returns(s, marks, capital=1.0, now=at_end(START + 28), first=START, last=START + 28)) is None
+    assert correlation(measured_returns(s, marks, capital=1.0, now=at_end(START + 28), first=START, last=START + 28).returns) is None
     flat = strategy()
     for k in range(60):
         post(flat, LIVE, 1, START + k, 1.0, 100.0 + k % 3)
         post(flat, BACKTEST, 1, START + k, 0.0, 100.0)
-    r = interval_returns(
+    r = measured_returns(
         flat, priced([100.0 + k % 5 for k in range(60)]), capital=1.0, now=at_end(START + 59), first=START, last=START + 59
-    )
+    ).returns
     assert r.count == 60
     assert correlation(r) is None
     assert correlation(None) is hit_rate(None) is tracking_error_returns_bps(None) is None
@@ -244,11 +244,11 @@ def test_without_capital_correlation_stands_and_the_error_of_returns_does_not():
         for book in (BACKTEST, LIVE):
             post(s, book, 1, START + k, 1.0, 100.0)
             post(s, book, 1, START + k, -1.0, 100.0 + rng.gauss(0, 1))
-    r = interval_returns(s, Marks(), capital=None, now=at_end(START + 59), first=START, last=START + 59)
+    r = measured_returns(s, Marks(), capital=None, now=at_end(START + 59), first=START, last=START + 59).returns
     assert r is not None
     assert r.capital is None
     assert not r.active.any()  # nothing is known of any price
-    r = interval_returns(s, priced([100.0] * 60), capital=None, now=at_end(START + 59), first=START, last=START + 59)
+    r = measured_returns(s, priced([100.0] * 60), capital=None, now=at_end(START + 59), first=START, last=START + 59).returns
     assert r.capital is None
     assert np.isnan(r.r_live).all()
     assert correlation(r) is not None
@@ -269,18 +269,18 @@ def test_several_currencies_are_converted_or_there_are_no_returns():
     s, marks, _ = busy(n=50, symbols=(1, 2))
     s.books.summaries[START] = sums_of({1: 7, 2: 8})
     at = {"capital": 1.0, "now": at_end(START + 49), "first": START, "last": START + 49}
-    assert interval_returns(s, marks, **at) is None
-    assert interval_returns(s, marks, **at, rate={7: 1.0}.get) is None
-    both = interval_returns(s, marks, **at, rate={7: 1.0, 8: 0.5}.get)
+    assert measured_returns(s, marks, **at).returns is None
+    assert measured_returns(s, marks, **at, rate={7: 1.0}.get).returns is None
+    both = measured_returns(s, marks, **at, rate={7: 1.0, 8: 0.5}.get).returns
     s.books.summaries[START] = sums_of({1: 7, 2: 7})
     one = dict.fromkeys((1, 2))
     for sym in one:
         own, own_marks = strategy(), Marks()
         own.ledger.entries[sym] = s.ledger.entries[sym]
         own_marks.marks[sym], own_marks.traded = marks.marks[sym], marks.traded
-        one[sym] = interval_returns(own, own_marks, **at).pnl_live
+        one[sym] = measured_returns(own, own_marks, **at).returns.pnl_live
     assert np.allclose(both.pnl_live, one[1] + 0.5 * one[2], atol=1e-9)
-    assert interval_returns(s, marks, **at) is not None
+    assert measured_returns(s, marks, **at).returns is not None
 
 
 def same(a, b):
@@ -317,8 +317,8 @@ def test_with_a_tape_that_is_told_what_changed_the_numbers_are_the_same_for_mont
             s.ledger.fold(now)
         for pulse in s.memory.pulses.values():
             pulse.watermark = (now - rng.choice([0, 100])) * SHELF_NS
-        got = interval_returns(s, marks, capital=None, now=LATER, kept=kept)
-        assert same(got, interval_returns(s, marks, capital=None, now=LATER))
+        got = measured_returns(s, marks, capital=None, now=LATER, kept=kept).returns
+        assert same(got, measured_returns(s, marks, capital=None, now=LATER).returns)
 
 
 def test_a_check_of_ten_symbols_over_thirty_days_takes_milliseconds():
@@ -327,14 +327,14 @@ def test_a_check_of_ten_symbols_over_thirty_days_takes_milliseconds():
     kept = Columns()
     kept.tape.note(s.ledger.changed)
     s.ledger.changed.clear()
-    interval_returns(s, marks, capital=None, now=LATER, kept=kept)
+    measured_returns(s, marks, capital=None, now=LATER, kept=kept)
     best = math.inf
     for k in range(5):
         post(s, LIVE, 1, START + 31 * A_DAY - 1 - k, 1.0, 100.0)
         kept.tape.note(s.ledger.changed)
         s.ledger.changed.clear()
         t = time.perf_counter()
-        r = interval_returns(s, marks, capital=None, now=LATER, kept=kept)
+        r = measured_returns(s, marks, capital=None, now=LATER, kept=kept).returns
         correlation(r), hit_rate(r), tracking_error_returns_bps(r)
         best = min(best, time.perf_counter() - t)
     print(f"{best * 1e3:.2f} ms")
@@ -360,9 +360,12 @@ def test_a_period_says_the_same_out_of_what_is_kept_of_the_looks(seed):
         if rng.random() < 0.3:
             last = now - rng.choice([0, 50])
             at = {"capital": None, "now": LATER, "first": last - rng.choice([96, 29 * A_DAY]), "last": last, "rate": rates}
-            got, plain = (interval_returns(s, marks, **at, kept=k) for k in (kept, None))
+            got, plain = (measured_returns(s, marks, **at, kept=k).returns for k in (kept, None))
             assert got is plain is None or same(got, plain)
-        assert same(interval_returns(s, marks, capital=None, now=LATER, kept=kept), interval_returns(s, marks, capital=None, now=LATER))
+        assert same(
+            measured_returns(s, marks, capital=None, now=LATER, kept=kept).returns,
+            measured_returns(s, marks, capital=None, now=LATER).returns,
+        )
 
 
 def test_a_position_is_the_same_from_the_beginning_and_from_the_end():
