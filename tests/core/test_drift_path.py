@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from core.test_drift_feed import DAY, T0, S, noise, trades, whole
+from core.drift_desk import DAY, T0, S, noise, trades, whole
 
 from parityd.core.drift import Detectors
 from parityd.core.drift_path import MOST, drift_path
