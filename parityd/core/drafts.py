@@ -110,12 +110,7 @@ class _Text:
 
     def add(self, values: list[Any]) -> None:
         first = values[0]
-        if (
-            not self.blocks
-            and type(first) is str
-            and first == (first if self.same is None else self.same)
-            and values.count(first) == len(values)
-        ):
+        if not self.blocks and type(first) is str and self.same in (None, first) and values.count(first) == len(values):
             self.same, self.n = first, self.n + len(values)
             return
         if not self.blocks and self.n:

@@ -83,11 +83,3 @@ class Notifier:
 
 def _one_line(value: str | int) -> str:
     return " ".join(str(value).split("\n"))
-
-
-def watchdog_seconds(environ: Mapping[str, str], pid: int) -> float | None:
-    """How long the service manager waits for a sign of life of this process; None = it does not."""
-    text, owner = environ.get("WATCHDOG_USEC", ""), environ.get("WATCHDOG_PID", "")
-    if not (text.isascii() and text.isdigit()) or int(text) == 0 or (owner and owner != str(pid)):
-        return None
-    return int(text) / 1e6

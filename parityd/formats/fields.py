@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
-from parityd.core.instants import parse_time, rfc3339
+from parityd.core.instants import parse_time
 from parityd.core.records import NAN, NO_TS
 
 Row = Mapping[str, Any]
@@ -157,8 +157,3 @@ def need_instant(row: Row, name: str, zone: str = "UTC", *, unit: int | None = N
     if v is None or v == "":
         raise Unfit("missing_field", f"{name} is missing")
     return instant(name, v, zone, unit=unit)
-
-
-def micros(ns: int) -> str:
-    """RFC 3339, cut to microseconds."""
-    return rfc3339(ns // 1000 * 1000)

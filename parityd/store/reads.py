@@ -19,12 +19,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from parityd.core.accepting import fill_columns
 from parityd.core.chain import GENESIS
-from parityd.core.columns import Bounds, DecisionColumns, FillColumns
+from parityd.core.columns import DecisionColumns, FillColumns
 from parityd.core.fresh import Fresh
 from parityd.core.hashing import U64
-from parityd.core.records import BACKTEST, NO_TS, Fill, Line
+from parityd.core.records import NO_TS, Line
 from parityd.core.rows import NOWHEN, Rows, Shelf, picked
 from parityd.core.summary import ShelfSummary
 from parityd.store import blobs, connect, segments
@@ -190,30 +189,6 @@ class Reads:
             blobs.get_columns(DecisionColumns, decisions, keys, contents),
             blobs.get_rare(rare),
         )
-
-    def find_fill(
-        self, book: str, strategy: str, symbol: str, fill_id: str, account: str = "", venue: str = ""
-    ) -> tuple[FileEntry, FillColumns] | None:
-        """The newest fill of that name (of any run) as columns of one row, and its file; None where there is none."""
-        said = Fill(
-            strategy=strategy, symbol=symbol, fill_id=fill_id, account=account, venue=venue, side="buy", quantity=1.0, price=1.0, ts=1e9
-        )
-        named, _ = fill_columns(book, [said], np.zeros(1, np.int64), Bounds())
-        if named is None:
-            return None
-        rows = self._all(_FILES + " WHERE book = ?" + _OF_STRATEGY + " ORDER BY id DESC", book, self._strategy(strategy))
-        for row in rows:
-            stored = self._one("SELECT data, n FROM identity WHERE file = ?", row[0])
-            if stored is None or not (book == BACKTEST or (blobs.get_identities(*stored)[0] == named.key[0]).any()):
-                continue
-            fills = self._records(row[0])[0]
-            wanted = (strategy, symbol, fill_id, account, venue)
-            at = [] if fills is None else [
-                k for k, found in enumerate(zip(fills.strategy, fills.symbol, fills.fill_id, fills.account, fills.venue, strict=True)) if found == wanted
-            ]  # fmt: skip
-            if fills is not None and at:
-                return _entry(row), fills.take(np.array(at[-1:], np.int64))
-        return None
 
     # --- shelves --------------------------------------------------------------------------------------------------
 

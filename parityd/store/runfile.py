@@ -265,17 +265,16 @@ class RunFile:
     def find(self, keys: U64) -> Found:
         """For sorted names: (found, number)."""
         found, value = np.zeros(len(keys), np.bool_), np.zeros(len(keys), np.int64)
-        step = AT_ONCE if self.heads is None else len(keys)
-        for at in range(0, len(keys), max(1, step)):
-            some = keys[at : at + step]
-            likely = at + np.flatnonzero(self._likely(some) if self.heads is None else sought(self.heads, self.heads, upper(some))[0])
-            for k in range(0, len(likely), AT_ONCE):
-                part = likely[k : k + AT_ONCE]
-                found[part], value[part] = self._look(keys[part])
+        for at in range(0, len(keys), AT_ONCE):
+            likely = at + np.flatnonzero(self._likely(keys[at : at + AT_ONCE]))
+            if len(likely):
+                found[likely], value[likely] = self._look(keys[likely])
         return found, value
 
     def _likely(self, keys: U64) -> NDArray[np.bool_]:
-        """What the filter does not rule out."""
+        """What the upper halves do not rule out, or the filter."""
+        if self.heads is not None:
+            return sought(self.heads, self.heads, upper(keys))[0]
         bit = _bit(keys, self.head.bits).astype(np.int64)
         block = bit // FILTER_BITS
         which = _distinct(block)

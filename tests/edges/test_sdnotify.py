@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from parityd.edges.sdnotify import Notifier, watchdog_seconds
+from parityd.edges.sdnotify import Notifier
 
 
 @pytest.fixture(params=["path", "abstract"])
@@ -51,14 +51,3 @@ def test_a_manager_that_does_not_read_delays_nobody(manager):
         sent += 1
         assert sent < 100_000
     assert sent > 0
-
-
-@pytest.mark.parametrize(
-    ("environ", "seconds"),
-    [
-        ({}, None), ({"WATCHDOG_USEC": "20000000"}, 20.0), ({"WATCHDOG_USEC": "20000000", "WATCHDOG_PID": "7"}, 20.0),
-        ({"WATCHDOG_USEC": "20000000", "WATCHDOG_PID": "8"}, None), ({"WATCHDOG_USEC": "0"}, None), ({"WATCHDOG_USEC": "soon"}, None),
-    ],
-)  # fmt: skip
-def test_the_watchdogs_patience_is_read_for_this_process_only(environ, seconds):
-    assert watchdog_seconds(environ, 7) == seconds

@@ -177,21 +177,6 @@ def test_identities_make_every_record_known_again(store):
     assert sum(len(k) for k, _ in store.identities(after=1)) == 5
 
 
-def test_a_fill_is_found_by_its_name_in_any_run(store):
-    old, new = fills(80, account="main"), fills(3, first=500, account="main")
-    run = fills(3, book="backtest", first=7, run="run-1")
-    store.commit(Commit(files=[file("a", records=records(old)), file("b", records=records(new))]))
-    store.commit(Commit(files=[file("c", book="backtest", records=records(run))]))
-    entry_, one = store.find_fill("live", "alpha", "BTC/USD", "f000042", account="main")
-    assert entry_.name == "a"
-    assert same_columns(one, old.take(np.array([42])))
-    assert store.find_fill("live", "alpha", "BTC/USD", "f000501", account="main")[0].name == "b"
-    assert same_columns(store.find_fill("backtest", "alpha", "BTC/USD", "f000008")[1], run.take(np.array([1])))
-    for other in ({"account": ""}, {"account": "main", "venue": "x"}):
-        assert store.find_fill("live", "alpha", "BTC/USD", "f000042", **other) is None
-    assert store.find_fill("live", "beta", "BTC/USD", "f000042", account="main") is None
-
-
 # --- shelves --------------------------------------------------------------------------------------------------------
 
 
