@@ -4,6 +4,7 @@
 2. Nothing is decided here; what stands in the turn is said, once.
 """
 
+from collections import Counter
 from typing import Any
 
 from parityd.service.notices import Notices
@@ -51,12 +52,14 @@ class Telling:
         for kind, n in got.accepted.items():
             self.metrics.ingested(book, kind, n)
         refusals = (*r.batch.refusals, *got.refusals)
-        for x in refusals:
-            self.metrics.rejected(book, x.code, 1)
-            self.desk.refused[x.code] = self.desk.refused.get(x.code, 0) + 1
-        self.log.info(
+        codes = dict(Counter(x.code for x in refusals))
+        for code, n in codes.items():
+            self.metrics.rejected(book, code, n)
+            self.desk.refused[code] = self.desk.refused.get(code, 0) + n
+        say = self.log.warning if refusals else self.log.info
+        say(
             "file.ingested", book=book, file=r.waiting.name, id=r.sha256[:12], format=r.format, records=sum(got.accepted.values()),
-            duplicates=got.duplicates, refused=len(refusals),
+            duplicates=got.duplicates, refused=len(refusals), **({"codes": codes} if codes else {}),
         )  # fmt: skip
 
     def changes(self, done: TurnDone) -> None:
