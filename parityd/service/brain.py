@@ -10,27 +10,22 @@
 import time as _time
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from parityd.core.assessing import Facts
 from parityd.core.commands import Command, Halt, Moment
-from parityd.core.instants import day_text
 from parityd.core.intake import Counted, FileBatch
 from parityd.core.monitor import Applied
 from parityd.core.publication import Entries, Head, entries, rises, stopped
-from parityd.core.records import Refusal
 from parityd.core.verdicts import Verdicts
 from parityd.edges.calendars import session_seconds
 from parityd.edges.heap import give_back
 from parityd.edges.publish import Content, Publisher
 from parityd.edges.spool import Spool
 from parityd.formats import Unreadable
-from parityd.service import memory
+from parityd.service import filing, memory
 from parityd.service.beside import Beside
 from parityd.service.reading import Read, Reader
 from parityd.service.reporting import Reporter
@@ -39,20 +34,12 @@ from parityd.service.sifting import MACHINERY, sifted, with_raw
 from parityd.service.turns import Operators, Sources, TurnDone, View
 from parityd.settings import Settings
 from parityd.store import CommitFailed, Store
-from parityd.store.entries import ACCEPTED, REJECTED, AuditDraft, Commit, FileEntry, FileRecords
+from parityd.store.entries import ACCEPTED, AuditDraft, Commit
 
 MANY = 5_000  # records of a turn that is part of a backlog
 LAST_EVENTS = 1000
 HEARD_MOST = 1 << 52  # beyond it no acknowledgement is believed: a Gate, and every JSON reader, counts up to 2^53
 RECORDED = ("waiting", "oldest_live_file", "degraded", "backlog")  # facts that a replay cannot find out again
-
-
-def _let_go(r: Read, got: Counted) -> None:
-    """Records that are stored by now need no room any more; what is told of the file stays."""
-    if r.batch is not None:
-        r.batch.decisions = r.batch.fills = None
-    got.decisions = got.fills = got.shadows = None
-    got.keys = got.contents = np.zeros(0, np.uint64)
 
 
 class Brain:
@@ -158,84 +145,58 @@ class Brain:
         self.note_issued()
         if self.reader is not None:  # a replay has none
             self.reader.told.turned()
-        unique = self._unrepeated([r for r in reads if r.batch is not None])
+        unique = filing.unrepeated([r for r in reads if r.batch is not None])
         try:
             applied, c = self._applied([r.batch for r in unique if r.batch is not None], now)
         except MACHINERY:
             raise
         except Exception as e:  # noqa: BLE001  the one place: a turn that raises is tried file by file, then record by record
             return self._bisected(reads, unique, e, now)
-        for r, got in zip(unique, applied.counted, strict=True):
-            done.counted[r.waiting.book + r.sha256] = got
+        done.counted = {r.counted_as: got for r, got in zip(unique, applied.counted, strict=True)}
         try:
-            made = self._write_refusals(unique, done, now)
+            made = filing.write_refusals(self.spool, self.reader, unique, done.counted, now)
         except OSError as e:
             self.reload()
             done.failed = f"{e.filename or 'rejected/'}: {e.strerror or e}"
             return done
         self.touched |= applied.touched
         self.unreported |= applied.touched
-        c.files += [self._entry(r, got, now) for r, got in zip(unique, applied.counted, strict=True)]
-        c.files += [
-            _rejected_entry(r, now) for r in reads if r.unreadable is not None and r.sha256 and not self.is_known(r.waiting.book, r.sha256)
-        ]
-        c.audit += _refusal_lines(reads, done.counted, now)
-        for r in unique:
-            c.states.update(r.states)
+        filing.into(c, reads, unique, done.counted, self.is_known, now)
         many, v = sum(len(got.keys) for got in applied.counted) >= MANY, self.v
         with Beside(lambda: v.keep_up(applied.touched, now)) as side:
             stored = self._commit(c, done, side if many else None)
         if not stored:
-            for path in made:
-                with suppress(OSError):
-                    path.unlink()
+            filing.take_back(made)
             return done
         self._learn(unique, applied.counted)
         side.check()
-        for r in unique:
-            got = done.counted[r.waiting.book + r.sha256]
-            refused = [x.code for x in (*r.batch.refusals, *got.refusals) if x.code != "conflict"] if r.batch is not None else []
-            self.sources.add(r.source, len(refused), len(refused) + sum(got.accepted.values()), r.strategies)
-            _let_go(r, got)
+        self._hear(unique, applied.counted)
         if then is not None:
             then()
-        self._leave(reads, done, now)
+        self.leave(reads, done, now)
+        self._put_away(many=many, more=more)
+        return done
+
+    def _hear(self, reads: list[Read], counted: list[Counted]) -> None:
+        """How much of what each source sent was refused. The records themselves are let go of."""
+        for r, got in zip(reads, counted, strict=True):
+            refused = [x.code for x in filing.refused(r, got) if x.code != "conflict"] if r.batch is not None else []
+            self.sources.add(r.source, len(refused), len(refused) + sum(got.accepted.values()), r.strategies)
+            filing.let_go(r, got)
+
+    def _put_away(self, *, many: bool, more: bool) -> None:
+        """After a large turn memory keeps what it should, and what is free goes back to the machine where no other turn wants it."""
         if many:
             memory.put_away(self.store, self.v.m)
         self.swollen = self.swollen or many
         if self.swollen and not more:
             self.swollen = False
             give_back()
-        return done
 
     def _applied(self, batches: list[FileBatch], now: int) -> tuple[Applied, Commit]:
         """The batches in the state, and the state as it is to be stored: a record that cannot be stored raises here, not at the commit."""
         applied = self.v.m.apply(batches, now)
         return applied, memory.gather(self.v, self.saved_names)
-
-    def _unrepeated(self, reads: list[Read]) -> list[Read]:
-        """The same content twice in one turn counts once."""
-        seen: set[tuple[str, str]] = set()
-        out = []
-        for r in reads:
-            if (r.waiting.book, r.sha256) in seen:
-                r.known = True
-                r.batch = None
-            else:
-                seen.add((r.waiting.book, r.sha256))
-                out.append(r)
-        return out
-
-    def _entry(self, r: Read, got: Counted, now: int) -> FileEntry:
-        refused: dict[str, int] = {}
-        for x in (*(r.batch.refusals if r.batch is not None else ()), *got.refusals):
-            refused[x.code] = refused.get(x.code, 0) + 1
-        records = FileRecords(keys=got.keys, contents=got.contents, fills=_all_fills(got), decisions=got.decisions, rare=got.rare)
-        return FileEntry(
-            book=r.waiting.book, sha256=r.sha256, name=r.waiting.name, size=r.size, seen_ns=r.waiting.since_ns, ingested_ns=now, format=r.format,
-            source=r.source, state=ACCEPTED, accepted=sum(got.accepted.values()), duplicates=got.duplicates, refused=refused, by_kind=got.accepted,
-            first_ts=r.first_ts, last_ts=r.last_ts, strategies=r.strategies, records=records,
-        )  # fmt: skip
 
     def _bisected(self, reads: list[Read], unique: list[Read], error: Exception, now: int) -> TurnDone:
         """A turn raised: fold the state anew and take the files one by one; the one that raises alone is set aside."""
@@ -311,44 +272,9 @@ class Brain:
         self.v.assessed = {k: x for k, x in assessed.items() if k in self.v.m.strategies}
         self.saved_names = len(self.v.m.names.texts) if self.store.names() else 0
 
-    def _write_refusals(self, unique: list[Read], done: TurnDone, now: int) -> list[Path]:
-        """Refused lines, before the commit that makes the file known: a death in between repeats them, and loses none. What was made anew."""
-        made = []
-        for r in unique:
-            got = done.counted[r.waiting.book + r.sha256]
-            if r.batch is None or not (r.batch.refusals or got.refusals):
-                continue
-            refusals = sorted([*r.batch.refusals, *self._with_raw(r.waiting, got.refusals, now)], key=lambda x: x.line)
-            path = self.spool.reject_lines(r.waiting.book, r.sha256, r.waiting.name, refusals)
-            if path is not None:
-                made.append(path)
-        return made
-
-    def _leave(self, reads: list[Read], done: TurnDone, now: int) -> None:
-        """After the commit the files leave the spool. One that cannot (no room, a failing disk) is known by now, and tried again later."""
-        try:
-            with self.spool.together(len(reads)):
-                for r in reads:
-                    try:
-                        self._leave_one(r, now)
-                    except OSError as e:
-                        done.stuck = f"{e.filename2 or e.filename or r.waiting.name}: {e.strerror or e}"
-        except OSError as e:
-            done.stuck = f"{e.filename or 'spool'}: {e.strerror or e}"
-
-    def _leave_one(self, r: Read, now: int) -> None:
-        if r.later:
-            return
-        if r.unreadable is not None:
-            self.spool.reject_whole(r.waiting, r.unreadable.code, r.unreadable.reason, r.sha256 or None)
-        else:
-            self.spool.archive(r.waiting, r.sha256, day_text(now))
-
-    def _with_raw(self, w: Any, refusals: list[Refusal], now: int) -> list[Refusal]:
-        if not refusals:
-            return []
-        raw = self.reader.raw_texts(w, [x.line for x in refusals], now)
-        return [msgspec.structs.replace(x, raw=raw.get(x.line, "")) for x in refusals]
+    def leave(self, reads: list[Read], done: TurnDone, now: int) -> None:
+        """After the commit the files leave the spool."""
+        filing.leave(self.spool, reads, done, now)
 
     # --- judgement ----------------------------------------------------------------------------------------------
 
@@ -561,43 +487,3 @@ class Brain:
         c = memory.gather(self.v, self.saved_names)
         c.audit.append(AuditDraft(ts_ns=self.now(), event=event, actor=actor, strategy=strategy, data=data))
         self._commit(c, TurnDone())
-
-
-def _all_fills(got: Counted) -> Any:
-    if got.shadows is None:
-        return got.fills
-    return got.shadows if got.fills is None else type(got.fills).joined([got.fills, got.shadows])
-
-
-def _rejected_entry(r: Read, now: int) -> FileEntry:
-    code = r.unreadable.code if r.unreadable is not None else "unreadable_file"
-    return FileEntry(
-        book=r.waiting.book,
-        sha256=r.sha256,
-        name=r.waiting.name,
-        size=r.size,
-        seen_ns=r.waiting.since_ns,
-        ingested_ns=now,
-        source=r.source,
-        state=REJECTED,
-        refused={code: 1},
-    )
-
-
-def _refusal_lines(reads: list[Read], counted: dict[str, Counted], now: int) -> list[AuditDraft]:
-    """One line a file: counts by code."""
-    out = []
-    for r in reads:
-        codes: dict[str, int] = {}
-        if r.unreadable is not None:
-            codes[r.unreadable.code] = 1
-        got = counted.get(r.waiting.book + r.sha256)
-        for x in (*(r.batch.refusals if r.batch is not None else ()), *(got.refusals if got is not None and r.batch is not None else ())):
-            codes[x.code] = codes.get(x.code, 0) + 1
-        if codes:
-            out.append(
-                AuditDraft(
-                    ts_ns=now, event="file.refused", actor=r.waiting.book, data={"file": r.waiting.name, "sha256": r.sha256, "codes": codes}
-                )
-            )
-    return out

@@ -46,6 +46,11 @@ class Read:
     strategies: list[str] = field(default_factory=list)
     states: dict[str, bytes] = field(default_factory=dict)  # to be kept in the transaction that keeps the records
 
+    @property
+    def counted_as(self) -> str:
+        """By which a turn knows what of it counted."""
+        return self.waiting.book + self.sha256
+
 
 def piece_name(source: str, number: int, sha256: str, suffix: str, known: str = "") -> str:
     """The name of a file that a source puts into the spool: `number` orders its files, `known` is the format that its log was found to have."""

@@ -189,5 +189,5 @@ class Rerun(Brain):
     def record(self, kind: str, now: int, facts: Facts) -> None:
         """What is replayed was recorded already."""
 
-    def _leave(self, reads: list[Read], done: TurnDone, now: int) -> None:
+    def leave(self, reads: list[Read], done: TurnDone, now: int) -> None:
         """No file lies anywhere."""

@@ -40,7 +40,7 @@ class Telling:
 
     def _file(self, r: Read, done: TurnDone) -> None:
         book = r.waiting.book
-        got = done.counted.get(book + r.sha256)
+        got = done.counted.get(r.counted_as)
         if r.unreadable is not None:
             self.metrics.rejected(book, r.unreadable.code, 1)
             self.log.warning("file.refused", book=book, file=r.waiting.name, code=r.unreadable.code, reason=r.unreadable.reason)

@@ -53,7 +53,7 @@ class TurnDone:
     """What a turn did, for metrics, logs and notices."""
 
     reads: list[Read] = field(default_factory=list)
-    counted: dict[str, Counted] = field(default_factory=dict)  # by sha256 and book
+    counted: dict[str, Counted] = field(default_factory=dict)  # by `Read.counted_as`
     changes: list[Change] = field(default_factory=list)
     failed: str = ""  # nothing of it counts
     stuck: str = ""  # it counts, but files could not leave the spool
