@@ -107,7 +107,7 @@ def built(
         publisher = _publisher(settings, store, wall, boottime, boot_id, brain, known_past=known_past, uncertain=bool(broken))
         brain.publisher = publisher
         brain.extra_events.append((brain.now(), "start", standing.first_start.encode()))
-        publisher.told.append(lambda _before, told, head: brain.issued.append((head, told)))
+        publisher.told.append(lambda _before, told, head: brain.issued.add(head, told))
         app = App(settings, store, spool, brain, publisher, audit, wall, boottime, broken, publisher.terms.instance, lock)
         stack.callback(app.ahead.end)
         publisher.owned = app.owned
@@ -163,7 +163,7 @@ def _publisher(
     publisher = Publisher(folder, Terms(p.interval, p.ttl, p.on_expiry, instance, boot_id), now, boottime, list)
     publisher.go_on_from(last)
     if last is not None:  # the first turn notes it: what held until now, and whether it lapsed meanwhile
-        brain.issued.append((_head(last), last.entries))
+        brain.issued.add(_head(last), last.entries)
     publisher.sequence = max(int(str(saved.get("sequence", 0))), on_file[0], also[0])
     if (
         last is not None

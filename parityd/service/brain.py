@@ -8,25 +8,25 @@
 """
 
 import time as _time
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
 from parityd.core.assessing import Facts
-from parityd.core.commands import Command, Halt, Moment
+from parityd.core.commands import Moment
 from parityd.core.intake import Counted, FileBatch
 from parityd.core.monitor import Applied
-from parityd.core.publication import Entries, Head, entries, rises, stopped
+from parityd.core.publication import Entries, entries, rises, stopped
 from parityd.core.verdicts import Verdicts
 from parityd.edges.calendars import session_seconds
 from parityd.edges.heap import give_back
 from parityd.edges.publish import Content, Publisher
 from parityd.edges.spool import Spool
 from parityd.formats import Unreadable
-from parityd.service import filing, memory
+from parityd.service import filing, memory, trail
 from parityd.service.beside import Beside
+from parityd.service.issued import Issued
 from parityd.service.reading import Read, Reader
 from parityd.service.reporting import Reporter
 from parityd.service.sessions import parameters_of
@@ -77,10 +77,8 @@ class Brain:
         self.extra_states: dict[str, bytes] = {}
         self.extra_audit: list[AuditDraft] = []
         self.extra_events: list[tuple[int, str, bytes]] = []
-        self.issued: deque[tuple[Head, Entries]] = deque()  # publications that changed an entry, not yet noted
+        self.issued = Issued()
         self.owed = False  # a judgement was published, if only its rises, and is not stored
-        self.expires_ns = 0
-        self.noted = (0, 0)
 
     # --- time and facts -----------------------------------------------------------------------------------------
 
@@ -96,28 +94,8 @@ class Brain:
         return found is not None and found.state == ACCEPTED
 
     def note_issued(self) -> None:
-        """What was published since the last turn, and where nothing valid was: the allowed book and obedience need to know."""
-        while self.issued:
-            head, told = self.issued.popleft()
-            lapsed = bool(self.expires_ns) and head.issued_ns > self.expires_ns
-            known = (head.decision_sequence, len(self.v.m.strategies))
-            if lapsed:
-                self.extra_events.append((head.issued_ns, "lapse", msgspec.json.encode((self.expires_ns, head.on_expiry))))
-            if lapsed or known != self.noted:
-                self.noted = known
-                for name, s in self.v.m.strategies.items():
-                    entry = told.strategies.get(name, told.default)
-                    past = s.memory.publications
-                    if lapsed:
-                        past.lapse(self.expires_ns, head.issued_ns, head.on_expiry)
-                    past.publish(
-                        head.issued_ns,
-                        head.decision_sequence,
-                        entry.action,
-                        entry.size_multiplier,
-                        advisory=self.parameters.of(name).advisory,
-                    )
-            self.expires_ns = head.issued_ns + round(head.ttl_seconds * 1e9)
+        """What was published since the last turn."""
+        self.issued.note(self.v, self.extra_events)
 
     def heard(self) -> int:
         """The highest decision_sequence that any engine has acknowledged."""
@@ -164,7 +142,7 @@ class Brain:
         filing.into(c, reads, unique, done.counted, self.is_known, now)
         many, v = sum(len(got.keys) for got in applied.counted) >= MANY, self.v
         with Beside(lambda: v.keep_up(applied.touched, now)) as side:
-            stored = self._commit(c, done, side if many else None)
+            stored = self.commit(c, done, side if many else None)
         if not stored:
             filing.take_back(made)
             return done
@@ -237,10 +215,10 @@ class Brain:
     def commit_extras(self) -> TurnDone:
         """Commit what others left to be stored."""
         done = TurnDone()
-        self._commit(memory.gather(self.v, self.saved_names), done)
+        self.commit(memory.gather(self.v, self.saved_names), done)
         return done
 
-    def _commit(self, c: Commit, done: TurnDone, side: Beside | None = None) -> bool:
+    def commit(self, c: Commit, done: TurnDone, side: Beside | None = None) -> bool:
         """Store it. `side` goes on meanwhile; where the commit fails it has worked on a state that never was."""
         c.states.update(self.extra_states)
         c.audit += self.extra_audit
@@ -286,7 +264,7 @@ class Brain:
         facts = self.facts()
         self.record("scan", now, facts)
         self.v.scan([n for n in names if n in self.v.m.strategies], now, facts)
-        return self._conclude(now, names, "scan", reports=reports)
+        return self.conclude(now, names, "scan", reports=reports)
 
     def record(self, kind: str, now: int, facts: Facts) -> None:
         """Let the next commit keep, for a replay, that judgement turned now, and what it was told of the outside."""
@@ -303,7 +281,7 @@ class Brain:
         if recorded:
             self.record("check" if report_due else "look", at, facts)
         self.v.check(at, facts)
-        done = self._conclude(at, sorted(self.v.m.strategies), "check", reports=report_due, no_better=no_better)
+        done = self.conclude(at, sorted(self.v.m.strategies), "check", reports=report_due, no_better=no_better)
         self.view.checked_ns, self.view.check_seconds = self.wall(), _time.perf_counter() - started
         return done
 
@@ -320,59 +298,38 @@ class Brain:
     def refresh_basis(self) -> None:
         self._basis_now = self.v.basis()
 
-    def _conclude(self, now: int, names: list[str], why: str, *, reports: bool = True, no_better: bool = False) -> TurnDone:
-        done = TurnDone()
+    def conclude(self, now: int, names: list[str], why: str, *, reports: bool = True, no_better: bool = False) -> TurnDone:
+        """What was judged, as one transaction and one publication: a rise is told before it is stored, a fall after."""
         if self.owed and why != "check":
             self.v.check(now, self.facts())
             names = sorted(self.v.m.strategies)
         ended = self.v.tick(self.moment())
         if ended:
-            self._swap_commands()
-        old_basis = self._basis_now
+            self.swap_commands()
+        first = self._basis_now is None
         self.refresh_basis()
         if self.publisher is not None:
             self.publisher.heard(self.heard())
         fresh = self.compose()
         self._show(fresh, names)
-        told = self._told_first(fresh, why) if old_basis is not None else False
-        c = memory.gather(self.v, self.saved_names)
+        told = not first and self._told_first(fresh, why)
+        done, c = TurnDone(), memory.gather(self.v, self.saved_names)
         done.changes = self.v.changes(dict(fresh.strategies), fresh.default, now)
-        c.audit += [
-            AuditDraft(
-                ts_ns=now,
-                event="action.changed",
-                actor="parityd",
-                strategy=x.strategy,
-                data={"from": x.before, "to": x.after, "reason": x.reason, "by": why},
-            )
-            for x in done.changes
-        ]
-        c.audit += [
-            AuditDraft(
-                ts_ns=now, event="override.ended", actor="parityd", strategy=x.strategy, data={"command": x.command, "operator": x.operator}
-            )
-            for x in ended
-        ]
-        c.audit += [
-            AuditDraft(ts_ns=now, event="override.ended", actor="parityd", strategy=n, data={"command": "force_enable", "reason": w})
-            for n, w in self.v.ended
-        ]
+        c.audit += [*trail.changed(done.changes, why, now), *trail.ended(ended, self.v.ended, now)]
         self.v.ended = []
         if self.publisher is not None:
-            c.states["publisher"] = msgspec.json.encode(
-                {
-                    "sequence": self.publisher.sequence,
-                    "decision_sequence": self.publisher.decision_sequence,
-                    "instance": self.publisher.terms.instance,
-                }
-            )
+            c.states["publisher"] = _numbers(self.publisher)
         if reports:
             self.reporter.reissue(c, now)
             memory.keep_drift(self.v, c, now)
         self.owed = True  # until it is stored, it has to be found again
-        if not self._commit(c, done):
-            return done
-        self.owed = False
+        if self.commit(c, done):
+            self.owed = False
+            self._concluded(done, now, why, told=told, no_better=no_better)
+        return done
+
+    def _concluded(self, done: TurnDone, now: int, why: str, *, told: bool, no_better: bool) -> None:
+        """The judgement is stored: it is shown, and told where it was not."""
         self.view.changes = (*self.view.changes, *done.changes)[-200:]
         self.view.evaluated_ns = now
         if self.publisher is not None:
@@ -380,7 +337,6 @@ class Brain:
                 self.publisher.evaluated()
             if not told:
                 self.publisher.publish(self._content(), rises_only=no_better)
-        return done
 
     def _told_first(self, fresh: Entries, why: str) -> bool:
         """Publish before the commit what may be: a rise in any case, and after a turn all of it where nobody is told anything less severe."""
@@ -425,53 +381,12 @@ class Brain:
                 shown[name] = self.v.action_entry(name, entry)
         self.view = View(shown, self.view.changes, self.view.checked_ns, self.view.check_seconds, self.view.evaluated_ns)
 
-    # --- operators ----------------------------------------------------------------------------------------------
+    # --- operators, and the audit trail ----------------------------------------------------------------------------
 
-    def _swap_commands(self) -> None:
+    def swap_commands(self) -> None:
+        """What is stored of halts and commands is in force as that from now on."""
         self.operators.stored_commands = tuple(self.v.standing.commands)
         self.operators.stored_halts = tuple(self.v.standing.halts)
-
-    def command(self, c: Command, name: str, states: dict[str, bytes] | None = None) -> TurnDone:
-        """An accepted command: in force, then in the store and the audit (a lowering one was published by the watch already)."""
-        now = self.now()
-        self.v.obey(c, now)
-        done = TurnDone()
-        commit = memory.gather(self.v, self.saved_names)
-        data = {k: x for k, x in msgspec.to_builtins(c).items() if x not in (None, "", [], ())}
-        commit.audit.append(
-            AuditDraft(ts_ns=now, event="override.applied", actor=c.operator or "unknown", strategy=c.strategy, data={"file": name, **data})
-        )
-        commit.events.append((now, "command", msgspec.json.encode(c)))
-        commit.states |= states or {}
-        if self._commit(commit, done):
-            self._swap_commands()
-            more = (
-                self.check(now=now, report_due=False, recorded=False)
-                if c.command == "reset"
-                else self._conclude(now, sorted(self.v.m.strategies), "command", reports=False)
-            )
-            done.changes += more.changes
-        return done
-
-    def halted(
-        self, halts: tuple[Halt, ...], raised: list[tuple[str, str]], lifted: list[tuple[str, str]], states: dict[str, bytes] | None = None
-    ) -> TurnDone:
-        """Halts as the watch sees them now: stored and told. `raised` and `lifted`: (scope, name of the file)."""
-        now = self.now()
-        self.v.standing.halts = list(halts)
-        done = TurnDone()
-        commit = memory.gather(self.v, self.saved_names)
-        commit.states |= states or {}
-        commit.audit += [
-            AuditDraft(ts_ns=now, event=event, actor="operator", strategy=scope, data={"file": name})
-            for event, those in (("halt.raised", raised), ("halt.lifted", lifted))
-            for scope, name in those
-        ]
-        commit.events.append((now, "halts", msgspec.json.encode(halts)))
-        if self._commit(commit, done):
-            self._swap_commands()
-            done.changes += self._conclude(now, [], "halt", reports=False).changes
-        return done
 
     def told(self, draft: AuditDraft, states: dict[str, bytes] | None = None) -> TurnDone:
         """One line of audit, and what is stored with it."""
@@ -479,11 +394,14 @@ class Brain:
         commit = memory.gather(self.v, self.saved_names)
         commit.audit.append(draft)
         commit.states |= states or {}
-        self._commit(commit, done)
+        self.commit(commit, done)
         return done
 
     def note(self, event: str, actor: str, strategy: str | None, data: dict[str, Any]) -> None:
         """One line of audit by itself."""
-        c = memory.gather(self.v, self.saved_names)
-        c.audit.append(AuditDraft(ts_ns=self.now(), event=event, actor=actor, strategy=strategy, data=data))
-        self._commit(c, TurnDone())
+        self.told(AuditDraft(ts_ns=self.now(), event=event, actor=actor, strategy=strategy, data=data))
+
+
+def _numbers(p: Publisher) -> bytes:
+    """What the store keeps of the publications' numbers."""
+    return msgspec.json.encode({"sequence": p.sequence, "decision_sequence": p.decision_sequence, "instance": p.terms.instance})

@@ -114,7 +114,7 @@ def _forget(app: App, now_ns: int) -> bool:
     c = memory.gather(b.v, b.saved_names)
     c.ledgers += [(name, sym, number, _pack(Entry())) for name, sym, number in gone]
     c.audit.append(AuditDraft(ts_ns=now_ns, event="retention.trades", actor="parityd", data={"before": day_text(before_ns)}))
-    if not b._commit(c, TurnDone()):  # noqa: SLF001  the worker's own hand
+    if not b.commit(c, TurnDone()):
         return False
     app.store.forget(before_ns, shelf)
     for s in strategies:

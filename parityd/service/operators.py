@@ -23,6 +23,7 @@ from parityd.edges.command_files import CommandFolder, Letter, to_be_left
 from parityd.edges.commands import Accepted, Facts, Moment, Refused, Standing, Terms, Verdict
 from parityd.edges.overrides import judge, made_out
 from parityd.edges.signatures import verify
+from parityd.service import obeying
 from parityd.service.turns import TurnDone
 from parityd.service.workplace import App
 from parityd.settings_service import Overrides
@@ -198,8 +199,8 @@ class Watch:
 
     def _halted(self, one: Halted) -> TurnDone:
         b = self.app.brain
-        done = b.halted(
-            tuple(map(as_halt, one.state.latches)), [(x.scope, x.name) for x in one.raised], [(x.scope, x.name) for x in one.lifted],
+        done = obeying.halted(
+            b, tuple(map(as_halt, one.state.latches)), [(x.scope, x.name) for x in one.raised], [(x.scope, x.name) for x in one.lifted],
             {"halts": msgspec.json.encode(one.state)},
         )  # fmt: skip
         if not done.failed:
@@ -226,7 +227,7 @@ class Watch:
         b = self.app.brain
         applied, moving = {**self.applied, command.content_hash: command.id}, [*self.moving, letter.key][-REMEMBERED:]
         states = {"commands/applied": msgspec.json.encode(applied), "commands/moving": msgspec.json.encode(moving)}
-        done = b.command(command, letter.name, states)
+        done = obeying.command(b, command, letter.name, states)
         if done.failed:
             return done
         self.applied, self.moving = applied, moving

@@ -17,6 +17,7 @@ from pathlib import Path
 from parityd.core.commands import Command
 from parityd.edges.files import ensure_folder, replace_durably
 from parityd.problem import Problem
+from parityd.service import obeying
 from parityd.service.ops_override import Asked, operator_name
 from parityd.service.ops_rights import INBOX_MODE, INBOXES, OWN_MODE, PRIVATE
 from parityd.service.ops_state import state_of
@@ -119,7 +120,8 @@ def end_first_start(app: App, operator: str, reason: str) -> str:
         return "trading does not wait for init"
     b.publisher = None  # nobody would renew it: the daemon that starts next publishes
     moment = b.moment()
-    done = b.command(
+    done = obeying.command(
+        b,
         Command(
             command="init", strategy="*", operator=operator or operator_name(), reason=reason or REASON, accepted_ns=moment.now_ns,
             accepted_boottime_ns=moment.boottime_ns, boot_id=moment.boot_id,

@@ -23,6 +23,7 @@ from parityd.core.commands import Command, Halt
 from parityd.core.instants import DAY_NS, day_start, day_text
 from parityd.core.verdicts import Change
 from parityd.service.arrivals import AsRecorded, ByTime
+from parityd.service.obeying import command, halted
 from parityd.service.past_settings import Past, past_settings
 from parityd.service.rerun import Rerun
 from parityd.service.turns import Sources, TurnDone
@@ -166,9 +167,9 @@ class Replay:
             b.facts_of, b.backlog = lambda: facts, said["backlog"]
             yield b.evaluate(now=now, reports=False) if event.kind == "scan" else b.check(now=now, report_due=event.kind == "check")
         elif event.kind == "command":
-            yield b.command(msgspec.json.decode(event.data, type=Command), "recorded")
+            yield command(b, msgspec.json.decode(event.data, type=Command), "recorded")
         elif event.kind == "halts":
-            yield b.halted(msgspec.json.decode(event.data, type=tuple[Halt, ...]), [], [])
+            yield halted(b, msgspec.json.decode(event.data, type=tuple[Halt, ...]), [], [])
         elif event.kind == "report":
             b.reporter.of_day(event.data.decode(), now)
         elif event.kind == "start":

@@ -152,7 +152,7 @@ class Reporter:
         c = memory.gather(self.brain.v, self.brain.saved_names)
         report = self.into(c, day, now)
         c.events.append((now, "report", day.encode()))
-        ok = self.brain._commit(c, TurnDone())  # noqa: SLF001  the reporter is the brain's own hand
+        ok = self.brain.commit(c, TurnDone())
         if ok:
             self.write()
         return report, ok

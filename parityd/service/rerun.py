@@ -174,7 +174,7 @@ class Rerun(Brain):
         self.reporter = _Unwritten(self)
         p = settings.publish
         publisher = Told(settings.data_dir, Terms(p.interval, FOREVER, p.on_expiry, "replay", ""), now, now, list)
-        publisher.told.append(lambda _before, told, head: self.issued.append((head, told)))
+        publisher.told.append(lambda _before, told, head: self.issued.add(head, told))
         self.publisher = publisher
         self.refresh_basis()
         publisher._content = Content(self.compose, self.view.strategies)  # noqa: SLF001  wired as the daemon's is

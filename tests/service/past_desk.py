@@ -7,6 +7,7 @@ from pathlib import Path
 
 from parityd.app import built, drain
 from parityd.core.instants import parse_time, rfc3339
+from parityd.service import obeying
 from parityd.service.workplace import App
 from parityd.settings import Settings, load
 
@@ -103,4 +104,4 @@ def _order(app: App, command: str) -> None:
 
     b = app.brain
     given = Command(command=command, strategy="*", operator="ann", reason="a try", accepted_ns=b.now(), accepted_boottime_ns=0, boot_id="")
-    assert not b.command(given, "ann.json").failed
+    assert not obeying.command(b, given, "ann.json").failed
