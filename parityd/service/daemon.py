@@ -1,17 +1,16 @@
 """The daemon: one TaskGroup of named tasks around the worker (HOUSE, "Time, state, life").
 
-1. intake finds files and hands turns to the worker; the worker alone changes state; ticks, reports and commands pass the same inbox.
+1. `feeding` finds files and hands turns to the worker; the worker alone changes state; ticks, reports and commands pass the same inbox.
 2. Stops do not: the operators' thread publishes them itself, the publisher's thread renews by the boot-time clock.
-3. An essential task that dies takes the process down with its name in the log; outer tasks (HTTP, the watch, the scheduler) come again with
-   back-off and raise `degraded`.
-4. The watchdog is fed by a tick that has passed the worker, also while a renewal is withheld on purpose.
+3. An essential task that dies takes the process down with its name in the log; outer tasks (`outside`) come again and raise `degraded`.
+4. What a renewal must earn is in `signs`. The watchdog is fed by a tick that has passed the worker, also while a renewal is withheld on purpose.
 """
 
 import asyncio
 import os
 import signal
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -20,39 +19,32 @@ from typing import Any
 
 from parityd import __version__
 from parityd.core.assessing import Facts
+from parityd.core.commands import ended
 from parityd.core.instants import DAY_NS, day_text
-from parityd.edges.files import unwritable
 from parityd.edges.heap import set_apart
 from parityd.edges.sdnotify import Notifier
 from parityd.edges.waiting import Unfit
-from parityd.edges.watch import watch
-from parityd.service import configured, housekeeping
+from parityd.service import configured
+from parityd.service.feeding import Feeding
 from parityd.service.inboxes import Inboxes
 from parityd.service.notices import Notices
 from parityd.service.operators import Watch
 from parityd.service.ops_notes import take as take_notes
-from parityd.service.schedule import Schedule
+from parityd.service.outside import Outside
+from parityd.service.reloading import reload
+from parityd.service.signs import Signs
 from parityd.service.sources import Sources
 from parityd.service.telling import Telling
 from parityd.service.turns import TurnDone
 from parityd.service.views import DeskView
-from parityd.service.workplace import App, export_audit, set_aside, suspects, take, tell_unfit
-from parityd.settings import Settings, SettingsError, load, reload_differences
+from parityd.service.workplace import App, export_audit, tell_unfit
+from parityd.settings import Settings
 from parityd.store import CommitFailed, StoreBroken, StoreUnavailable
-from parityd.web.api import Web
 from parityd.web.metrics import Metrics
-from parityd.web.server import serve
 
-SCAN_SECONDS = 2.0
 LOOK_SECONDS = 0.2
-STALE_SCAN_NS, SCAN_AGAIN_NS = 30_000_000_000, 10_000_000_000
-WAITED_SECONDS = 900.0
-CHECK_GRACE_NS = 300_000_000_000
-WRITE_AGAIN_NS = 5_000_000_000
-STUCK_NS = 120_000_000_000
 ASKED_SECONDS = 4.0
 PATIENCE_NS = 60_000_000_000  # a turn may hold the worker for this long before the watchdog is no longer fed
-BEAT_NS = 10_000_000_000
 STOP_SECONDS = 10.0
 AGAIN_SECONDS = 2.0
 
@@ -76,73 +68,30 @@ class Daemon:
         self.disk = ThreadPoolExecutor(2, thread_name_prefix="disk")
         self.stop = asyncio.Event()
         self.bell = asyncio.Event()
-        self.started = False
-        self.told_first = False
         self.scheduled = schedule
-        self.job_since = 0
-        self.checked_ns = app.boottime()
-        self.beaten_ns = app.boottime()
         self.abandoned = False  # at the end a thread did not come back
-        self.unwritable = ""  # why the store's disk takes nothing, as it is now
-        self.written_ns = app.boottime()
         self.outer: dict[str, str] = {}
-        self.told = 0
         self.port: tuple[str, int] | None = None
         self.notices = Notices(app, self.do, log, self.outer)
         self.telling = Telling(self.metrics, self.desk, log, self.notices, self.outer)
         self.tell = self.telling.tell
         self.inboxes = Inboxes(app, self.metrics, self.desk, self.outer, log, self.disk, self._refused)
+        self.signs = Signs(app, self.inboxes, self.operators, self.outer)
+        self.feeding = Feeding(self)
+        self.outside = Outside(self)
         self.sources = Sources(app, log, self.outer, self.bell.set)
         self.log_level: Callable[[str], None] = lambda _level: None
-        app.publisher.withheld = self.withheld
+        app.publisher.withheld = self.signs.withheld
         self.brain.facts_of = self.facts
         app.publisher.told.append(lambda _before, _entries, head: self.metrics.published(head.issued_ns))
-        app.publisher.refused.append(self._not_published)
-        app.publisher.remade.append(self._remade)
+        app.publisher.refused.append(lambda error: self.telling.not_published(error, app.publisher.failures))
+        app.publisher.remade.append(lambda: self.telling.folder_remade(str(app.publisher.folder)))
 
-    # --- what the core is told, and what a renewal must earn --------------------------------------------------------
+    # --- for others -------------------------------------------------------------------------------------------------
 
     def facts(self) -> Facts:
         degraded = tuple(f"{k}: {v}" for k, v in sorted(self.outer.items()))
         return Facts(waiting=self.inboxes.waiting > 0, oldest_live_file=self.inboxes.oldest_live, degraded=degraded)
-
-    def withheld(self) -> list[str]:
-        """Why a renewal is not earned; [] = it is."""
-        boot = self.app.boottime()
-        out = []
-        if not self.started:
-            out.append("starting: the files found are not evaluated yet")
-        if boot - self.checked_ns > round(self.settings.schedule.check_interval * 1e9) + CHECK_GRACE_NS:
-            out.append("no check has finished within its interval and 5 minutes")
-        if not self.brain.writable or self.unwritable:
-            out.append("the store cannot be written" + (f": {self.unwritable}" if self.unwritable else ""))
-        if boot - self.inboxes.scanned_ns > STALE_SCAN_NS:
-            out.append("the spool has not been scanned for 30 s")
-        if self.inboxes.oldest_live is not None and self.inboxes.oldest_live > WAITED_SECONDS:
-            out.append("a live file has waited for 15 minutes")
-        if self.job_since and boot - self.job_since > STUCK_NS:
-            out.append("the worker does not move")
-        if boot - self.operators.moved_ns > BEAT_NS:
-            out.append("the operators' folder is not being watched")
-        if boot - self.beaten_ns > BEAT_NS:
-            out.append("the event loop does not move")
-        return out
-
-    def _why_not_ready(self) -> list[str]:
-        if self.told_first:
-            return self.withheld()
-        clock = self.outer.get("clock")
-        return ["starting: nothing has been published yet", *([clock] if clock else [])]
-
-    def _not_published(self, error: OSError) -> None:
-        """The publisher's thread: counted at once, told by its log."""
-        self.metrics.publish_failed()
-        self.log.error("override.failed", error=error.strerror or str(error), failures=self.app.publisher.failures)
-
-    def _remade(self) -> None:
-        """The publisher's thread: whoever removed the folder may not know what engines do meanwhile. Told until a check has seen it."""
-        self.outer["actions"] = "system_actions was removed: it was made anew, until then every engine was stopped"
-        self.log.error("override.folder_remade", folder=str(self.app.publisher.folder))
 
     async def do(self, job: Callable[[], Any]) -> Any:
         """Put a job into the inbox and wait for its result."""
@@ -161,7 +110,7 @@ class Daemon:
         loop = asyncio.get_running_loop()
         while True:
             job, done = await self.inbox.get()
-            self.job_since = self.app.boottime()
+            self.signs.job_since = self.app.boottime()
             try:
                 result = await loop.run_in_executor(self.worker, job)
             except Exception as e:
@@ -169,65 +118,9 @@ class Daemon:
                 self.log.exception("pump.failed", error=str(e))
                 raise
             finally:
-                self.job_since = 0
+                self.signs.job_since = 0
             if not done.cancelled():
                 done.set_result(result)
-
-    async def intake(self) -> None:
-        """The scan is the truth; the watch only rings."""
-        await self._suspects()
-        evaluated, inboxes = self.app.boottime(), self.inboxes
-        while True:
-            moved = False
-            all_there = self.sources.looked  # asked before the scan: what they brought by then is seen by it
-            turns = await inboxes.scan()
-            all_ready = inboxes.looked and inboxes.waiting == inboxes.unread == sum(map(len, turns))
-            self.app.ahead.expect(w for turn in turns for w in turn)
-            for k, turn in enumerate(turns):
-                following = turns[k + 1] if k + 1 < len(turns) else []
-                done, *judged = await self._meanwhile(partial(self._turn, turn, last=all_ready and turn is turns[-1], following=following))
-                for one in (done, *judged):
-                    self.tell(one)
-                inboxes.kept = {r.waiting.key for r in done.reads if os.path.lexists(r.waiting.path)} if done.stuck else set()
-                moved = moved or bool(done.reads)
-                if self.app.boottime() - evaluated > 60_000_000_000:
-                    evaluated = self.app.boottime()
-                    self.tell(await self._meanwhile(lambda: self._evaluate(backlog=True)))
-                if done.failed or done.stuck:
-                    moved = False
-                    break
-            if moved:
-                continue
-            self.app.ahead.end()
-            if inboxes.looked and not inboxes.unread:
-                if self.brain.touched:
-                    self.tell(await self.do(self._evaluate))
-                evaluated = self.app.boottime()
-                if not self.started and all_there:
-                    await self._start()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self.bell.wait(), SCAN_SECONDS)
-            self.bell.clear()
-
-    async def _meanwhile(self, job: Callable[[], Any]) -> Any:
-        """`do`, however long it takes: a renewal needs a fresh look at the inboxes, also during a large file or after thousands of small ones."""
-        task = asyncio.ensure_future(self.do(job))
-        try:
-            while True:
-                due = (self.inboxes.scanned_ns + SCAN_AGAIN_NS - self.app.boottime()) / 1e9
-                done, _ = await asyncio.wait({task}, timeout=max(due, SCAN_SECONDS))
-                if done:
-                    return task.result()
-                await self.inboxes.glance()
-        finally:
-            task.cancel()
-
-    async def _suspects(self) -> None:
-        """What the process before this one was reading when it ended is tried in a child first."""
-        loop = asyncio.get_running_loop()
-        poisoned = await loop.run_in_executor(self.disk, suspects, self.app)
-        if poisoned:
-            self.tell(await self.do(lambda: set_aside(self.app, poisoned)))
 
     async def _refused(self, entries: list[Unfit]) -> bool:
         """Entries that will never be read, stored and told before they are moved."""
@@ -235,36 +128,17 @@ class Daemon:
         self.tell(done)
         return not done.failed
 
-    def _turn(self, turn: list[Any], *, last: bool, following: list[Any]) -> list[TurnDone]:
-        """Take a turn. Where nothing waits after it, it is judged as soon as it counts, before its files leave."""
-        now = self.brain.now()
-        if not self.inboxes.sane(self.app.now()):
-            return [TurnDone()]
-        judged: list[TurnDone] = []
-
-        def judge() -> None:
-            if self.inboxes.empty(but=len(turn)):
-                judged.append(self._evaluate())
-
-        return [take(self.app, turn, now, then=judge if last else None, following=following), *judged]
-
-    def _evaluate(self, *, backlog: bool = False) -> TurnDone:
-        self.brain.backlog = backlog
-        done = self.brain.evaluate(reports=False)
-        self.brain.backlog = False
-        return done
-
-    async def _start(self) -> None:
+    async def begin(self) -> None:
         """The files found are evaluated: from here on renewals can be earned."""
         await self.do(self.operators.settle)
         self.tell(await self.do(self.brain.check))
-        self.checked_ns = self.app.boottime()
+        self.signs.checked_ns = self.app.boottime()
         self.metrics.checked(self.app.now(), self.brain.view.check_seconds)
         await self.do(set_apart)
-        self.started, self.inboxes.newest_ns = True, 0
+        self.signs.started, self.inboxes.newest_ns = True, 0
         await self.do(self.app.publisher.renew)
-        self.told_first = True
-        self.desk.reasons = self.withheld()
+        self.signs.told_first = True
+        self.desk.reasons = self.signs.withheld()
         self.tell(TurnDone())
         self.notifier.status(f"{len(self.brain.v.m.strategies)} strategies")
         self.log.info(
@@ -272,22 +146,8 @@ class Daemon:
         )
         if not self.scheduled:
             return
-        for day in self._days_due():
+        for day in self.brain.reporter.due(self.brain.now(), self.settings.schedule.daily_report_time):
             self.tell(await self.do(partial(self._report, day)))
-
-    def _days_due(self) -> list[str]:
-        """Reports that should have been written while nobody ran."""
-        now = self.brain.now()
-        t = self.settings.schedule.daily_report_time
-        at = (t.hour * 3600 + t.minute * 60 + t.second) * 1_000_000_000
-        last = (now - at) // DAY_NS - 1
-        firsts = [s.books.summaries.first for s in self.brain.v.m.strategies.values()]
-        oldest = min((n for n in firsts if n is not None), default=None)
-        if oldest is None:
-            return []
-        known = {r.day for r in self.app.store.reports()}
-        first = max(oldest // 96, last - 30)
-        return [text for d in range(int(first), int(last) + 1) if (text := day_text(d * DAY_NS)) not in known]
 
     def _report(self, day: str) -> TurnDone:
         started = self.app.boottime()
@@ -319,7 +179,7 @@ class Daemon:
     async def check(self) -> None:
         """A tick of the schedule: judge everything."""
         done = await self.do(self._check)
-        self.checked_ns = self.app.boottime()
+        self.signs.checked_ns = self.app.boottime()
         self.metrics.checked(self.app.now(), self.brain.view.check_seconds)
         self.tell(done)
 
@@ -373,31 +233,18 @@ class Daemon:
             else:
                 self.outer.pop("overrides", None)
             await self.do(self._tick)
-            self.desk.reasons = self._why_not_ready()
+            self.desk.reasons = self.signs.not_ready()
             self.desk.degraded = self.facts().degraded
             self.metrics.follow(self.desk.action())
             if self.app.publisher.stepped.is_set():
                 await self.check()
 
-    def _attend(self) -> None:
-        """Whether the store can be written, also while nothing comes that would be; and again when it can."""
-        self.app.store.attend()
-        try:
-            self.unwritable = unwritable(self.settings.store_path().parent)
-        except OSError as e:
-            self.unwritable = e.strerror or str(e)
-        if self.brain.writable or self.unwritable:
-            self.written_ns = self.app.boottime()
-        elif self.app.boottime() - self.written_ns > WRITE_AGAIN_NS:
-            self.written_ns = self.app.boottime()
-            self.brain.commit_extras()
-
     def _tick(self) -> None:
-        self._attend()
+        self.signs.attend()
         moment = self.brain.moment()
-        if any(True for c in self.brain.v.standing.commands if _over(c, moment)) or any(
-            s.enable is not None and _over(s.enable.command, moment) for s in self.brain.v.standing.ladders.values()
-        ):
+        standing = self.brain.v.standing
+        enables = [s.enable.command for s in standing.ladders.values() if s.enable is not None]
+        if any(ended(c, moment) for c in [*standing.commands, *enables]):
             done = self.brain.check(report_due=False)
             self.telling.changes(done)
         if self.brain.reporter.unwritten:
@@ -413,86 +260,12 @@ class Daemon:
     async def beat(self) -> None:
         """Proves that the loop moves; feeds the watchdog while it and the worker do."""
         while True:
-            self.beaten_ns = boot = self.app.boottime()
-            if not self.job_since or boot - self.job_since < PATIENCE_NS:
+            self.signs.beaten_ns = boot = self.app.boottime()
+            if not self.signs.job_since or boot - self.signs.job_since < PATIENCE_NS:
                 self.notifier.watchdog()
             await asyncio.sleep(1.0)
 
-    # --- outer tasks ------------------------------------------------------------------------------------------------
-
-    async def outer_task(self, name: str, make: Callable[[], Awaitable[None]]) -> None:
-        """Run it, again with back-off where it fails; `degraded` says so meanwhile."""
-        delay = 1.0
-        while not self.stop.is_set():
-            try:
-                await make()
-                if self.stop.is_set():
-                    return
-            except asyncio.CancelledError:
-                raise
-            except Exception as e:  # noqa: BLE001  an outer part must not stop trading
-                self.outer[name] = str(e) or type(e).__name__
-                self.log.error("outer.failed", part=name, error=self.outer[name])
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self.stop.wait(), delay)
-            delay = min(delay * 2, 30.0)
-
-    async def http(self) -> None:
-        web = Web(self.desk, self.metrics)
-
-        def up(host: str, port: int) -> None:
-            self.outer.pop("http", None)
-            self.port = (host, port)
-            self.log.info("http.listening", host=host, port=port)
-
-        try:
-            await serve(web, self.settings.http.host, self.settings.http.port, self.stop, up)
-        finally:
-            web.close()
-
-    async def watching(self) -> None:
-        root = self.settings.data_dir
-        self.outer.pop("watch", None)
-        await watch({root / "spool" / "live": self.bell, root / "spool" / "backtest": self.bell, root / "overrides": self.order_bell})
-
-    async def housekeeping(self) -> None:
-        self.outer.pop("housekeeping", None)
-        await housekeeping.keep(self.app, self.do, self.disk, self.stop, self.outer)
-
-    async def schedule(self) -> None:
-        self.outer.pop("schedule", None)
-        await Schedule(lambda: self.settings.schedule, self.check, self.report_yesterday, self.app.boottime, lambda: self.checked_ns).run(
-            self.stop
-        )
-
     # --- life -------------------------------------------------------------------------------------------------------
-
-    async def reload(self) -> None:
-        """SIGHUP: prepared whole, then swapped; a bad file keeps the old one running."""
-        self.notifier.reloading(self.app.boottime())
-        try:
-            new = load(self.config, os.environ)
-            changed, refused = reload_differences(self.settings, new)
-            if refused:
-                raise SettingsError(f"{', '.join(refused)}: cannot be changed while running")  # noqa: TRY301
-        except SettingsError as e:
-            self.metrics.reloaded(successful=False)
-            self.log.error("config.refused", error=str(e))
-        except Exception as e:  # a configuration that cannot even be judged is a bad one
-            self.metrics.reloaded(successful=False)
-            self.log.exception("config.refused", error=f"{type(e).__name__}: {e}")
-        else:
-            await self.do(lambda: self.brain.reconfigure(new))
-            await self.do(lambda: configured.tell(self.brain, new, changed))
-            self.log_level(new.log.level)
-            self.settings = self.app.settings = new
-            self.operators.app.settings = new
-            self.app.publisher.terms.interval, self.app.publisher.terms.ttl = new.publish.interval, new.publish.ttl
-            self.app.publisher.terms.on_expiry = new.publish.on_expiry
-            self.metrics.reloaded(successful=True)
-            self.log.info("config.reloaded", changed=changed)
-            await self.check()
-        self.notifier.ready()
 
     async def serve(self) -> None:
         """Run until told to stop."""
@@ -507,7 +280,7 @@ class Daemon:
         self.inboxes.scanned_ns = self.app.boottime()
         for name in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(name, self.stop.set)
-        self._loop.add_signal_handler(signal.SIGHUP, lambda: setattr(self, "_reloading", asyncio.ensure_future(self.reload())))
+        self._loop.add_signal_handler(signal.SIGHUP, lambda: setattr(self, "_reloading", asyncio.ensure_future(reload(self))))
         self.brain.note(
             "service.started",
             "parityd",
@@ -528,17 +301,12 @@ class Daemon:
             async with asyncio.TaskGroup() as tg:
                 make = [
                     ("pump", self.pump()),
-                    ("intake", self.intake()),
+                    ("intake", self.feeding.run()),
                     ("orders", self.orders()),
                     ("pulse", self.pulse()),
                     ("beat", self.beat()),
                 ]
-                make += [("http", self.outer_task("http", self.http)), ("watch", self.outer_task("watch", self.watching))]
-                make.append(("housekeeping", self.outer_task("housekeeping", self.housekeeping)))
-                make.append(("notices", self.outer_task("notify", self.notices.run)))
-                make.append(("sources", self.outer_task("sources", self.sources.run)))
-                if self.scheduled:
-                    make.append(("schedule", self.outer_task("schedule", self.schedule)))
+                make += self.outside.tasks()
                 tasks += [tg.create_task(coro, name=name) for name, coro in make]
                 tasks.append(tg.create_task(self._until_stopped(tasks), name="stop"))
         except* _Stopped:
@@ -582,9 +350,3 @@ class Daemon:
 
 class _Stopped(Exception):  # noqa: N818
     """Ends the task group in peace."""
-
-
-def _over(c: Any, moment: Any) -> bool:
-    from parityd.core.commands import ended
-
-    return ended(c, moment)

@@ -113,7 +113,7 @@ class Driver:
 
     async def run(self) -> None:
         """From the clock's start to the last file and the check after it; returns early where the daemon is told to stop."""
-        await self._until(lambda: self.daemon.started)
+        await self._until(lambda: self.daemon.signs.started)
         began, first, rest = asyncio.get_running_loop().time(), self.clock.ns, list(self.files)
         for moment in self._moments():
             await self._advance(moment, began, first)
@@ -151,7 +151,7 @@ class Driver:
     def _taken(self) -> bool:
         """Whether everything dropped has been read, stored and judged."""
         d = self.daemon
-        if d.job_since or d.brain.touched or not d.inbox.empty():
+        if d.signs.job_since or d.brain.touched or not d.inbox.empty():
             return False
         spool = d.settings.data_dir / "spool"
         return all(name[0] == "." for book in BOOKS for name in os.listdir(spool / book))
@@ -161,7 +161,7 @@ class Driver:
         patience = loop.time() + SLOW
         while not done() and not self.daemon.stop.is_set():
             if loop.time() > patience:
-                why = [*self.daemon.outer.values(), *self.daemon.withheld()] or ["the daemon is busy"]
+                why = [*self.daemon.outer.values(), *self.daemon.signs.withheld()] or ["the daemon is busy"]
                 self.screen.said("waiting: " + "; ".join(why))
                 patience += SLOW
             await asyncio.sleep(0.005)

@@ -18,9 +18,13 @@ from parityd.service.turns import TurnDone
 from parityd.store.entries import AuditDraft, Commit, ReportEntry
 
 if TYPE_CHECKING:
+    from datetime import time
+
     from parityd.service.brain import Brain
 
 _PER_CHECK = 32
+SHELVES_A_DAY = 96
+LATE_DAYS = 30
 _VOLATILE = ("generated_at", "revision")
 
 
@@ -131,6 +135,18 @@ class Reporter:
                 self.into(c, text, now)
         for s in self.brain.v.m.strategies.values():
             s.books.changed_days.clear()
+
+    def due(self, now: int, at: time) -> list[str]:
+        """Days whose reports should have been written while nobody ran. `at`: the time of day at which yesterday's is."""
+        at_ns = (at.hour * 3600 + at.minute * 60 + at.second) * 1_000_000_000
+        last = (now - at_ns) // DAY_NS - 1
+        firsts = [s.books.summaries.first for s in self.brain.v.m.strategies.values()]
+        oldest = min((n for n in firsts if n is not None), default=None)
+        if oldest is None:
+            return []
+        known = {r.day for r in self.brain.store.reports()}
+        first = max(oldest // SHELVES_A_DAY, last - LATE_DAYS)
+        return [text for d in range(int(first), int(last) + 1) if (text := day_text(d * DAY_NS)) not in known]
 
     def write(self) -> list[str]:
         """Put what was committed into parity_reports/; returns the days."""

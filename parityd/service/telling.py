@@ -62,6 +62,16 @@ class Telling:
             duplicates=got.duplicates, refused=len(refusals), **({"codes": codes} if codes else {}),
         )  # fmt: skip
 
+    def not_published(self, error: OSError, failures: int) -> None:
+        """By the publisher's thread: counted at once, told by its log."""
+        self.metrics.publish_failed()
+        self.log.error("override.failed", error=error.strerror or str(error), failures=failures)
+
+    def folder_remade(self, folder: str) -> None:
+        """By the publisher's thread: whoever removed the folder may not know what engines do meanwhile. Told until a check has seen it."""
+        self.outer["actions"] = "system_actions was removed: it was made anew, until then every engine was stopped"
+        self.log.error("override.folder_remade", folder=folder)
+
     def changes(self, done: TurnDone) -> None:
         """Its changes of action alone."""
         for x in done.changes:

@@ -66,9 +66,9 @@ def no_clock_check() -> None:
 
 def eager_start() -> None:
     """Permission is renewed before anything was looked at."""
-    from parityd.service.daemon import Daemon
+    from parityd.service.signs import Signs
 
-    Daemon.withheld = lambda _self: []
+    Signs.withheld = lambda _self: []
 
 
 def poison() -> None:
@@ -104,10 +104,10 @@ def bad_record() -> None:
 
 def blocked_loop() -> None:
     """The event loop stands still for a minute, a second and a half after the start; a beat is missed after two seconds instead of ten."""
-    from parityd.service import daemon
+    from parityd.service import signs
     from parityd.service.daemon import Daemon
 
-    daemon.BEAT_NS = 2_000_000_000
+    signs.BEAT_NS = 2_000_000_000
     beat = Daemon.beat
 
     async def blocking(self: Any) -> None:
@@ -173,10 +173,10 @@ def slow_turns() -> None:
 
 def long_turns() -> None:
     """Every turn of files takes six seconds more, and a scan is too old after two instead of thirty."""
-    from parityd.service import daemon
+    from parityd.service import feeding, signs
     from parityd.service.brain import Brain
 
-    daemon.STALE_SCAN_NS, daemon.SCAN_AGAIN_NS, daemon.SCAN_SECONDS = 2_000_000_000, 500_000_000, 0.2
+    signs.STALE_SCAN_NS, feeding.SCAN_AGAIN_NS, feeding.SCAN_SECONDS = 2_000_000_000, 500_000_000, 0.2
     files = Brain.files
 
     def slowly(self: Any, *a: Any, **k: Any) -> Any:

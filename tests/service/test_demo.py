@@ -166,7 +166,7 @@ async def test_a_day_without_a_report_is_reported_as_it_stands_and_nothing_is_wr
         serving = asyncio.ensure_future(daemon.serve())
         driver = Driver(daemon, replay, [f for f in drops(sample_folder()) if f.due <= FOUR_HOURS], FAST, screen)
         try:
-            await driver._until(lambda: daemon.started and daemon.port is not None)
+            await driver._until(lambda: daemon.signs.started and daemon.port is not None)
             await driver._drop(driver.files)
             async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{app.settings.http.port}") as client:
                 found = (await client.get("/api/v1/reports/2024-01-08")).json()
