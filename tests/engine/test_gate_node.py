@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from engine.fuzz_gate import MUTATIONS, base, encode, publication, put
-from engine.test_gate import BAD
+from engine.gate_desk import BAD
 
 import parityd
 from parityd.engine import ACTIONS, Gate
@@ -58,12 +58,6 @@ def same(said, verdict):
     reason = said.pop("reason")
     assert said == fields(verdict), (reason, verdict.reason)
     assert reason == verdict.reason if verdict.fresh else reason
-
-
-@pytest.fixture
-def folder(tmp_path):
-    tmp_path.chmod(0o755)
-    return tmp_path
 
 
 @pytest.mark.parametrize("action", ACTIONS)
