@@ -46,11 +46,12 @@ def _prepared(d: Daemon) -> tuple[Settings, list[str]] | None:
 async def _swap(d: Daemon, new: Settings, changed: list[str]) -> None:
     await d.do(lambda: d.brain.reconfigure(new))
     await d.do(lambda: configured.tell(d.brain, new, changed))
-    d.log_level(new.log.level)
     d.settings = d.app.settings = new
     d.operators.app.settings = new
     terms = d.app.publisher.terms
     terms.interval, terms.ttl, terms.on_expiry = new.publish.interval, new.publish.ttl, new.publish.on_expiry
     d.metrics.reloaded(successful=True)
+    d.log_level("info")  # that the configuration is another one is told at every level
     d.log.info("config.reloaded", changed=changed)
+    d.log_level(new.log.level)
     await d.check()
