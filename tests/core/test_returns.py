@@ -50,6 +50,11 @@ def post(s, book, sym, interval, quantity, price, fee=0.0, offset=1):
     s.ledger.post(book, np.array([sym]), p)
 
 
+def post_any(rng, s, book, sym, interval, quantities):
+    """One of the quantities, at a price around 100."""
+    post(s, book, sym, interval, rng.choice(quantities), 100.0 + rng.gauss(0, 1), 0.01)
+
+
 def priced(prices, sym=1, start=START, marks=None):
     """A mark in the middle of every interval from `start` on: the price at its end."""
     marks = marks or Marks()
@@ -306,7 +311,7 @@ def test_with_a_tape_that_is_told_what_changed_the_numbers_are_the_same_for_mont
             marks.add(sym, LIVE_MARK, np.array([told * SHELF_NS + rng.choice([0, 1])]), np.array([100.0 + rng.gauss(0, 3)]))
             late = rng.choice([0, 0, 0, 5, 300, 3000])
             for book in (BACKTEST, LIVE):
-                post(s, book, sym, now - late, rng.choice([-1.0, 1.0, 0.5]), 100.0 + rng.gauss(0, 1), 0.01)
+                post_any(rng, s, book, sym, now - late, [-1.0, 1.0, 0.5])
         if rng.random() < 0.1:
             s.ledger.split(1, now, 2.0)
         if rng.random() < 0.05:
@@ -351,7 +356,7 @@ def test_a_period_says_the_same_out_of_what_is_kept_of_the_looks(seed):
         now += rng.choice([1, 7, 60, 400])
         marks.add(rng.choice([1, 2]), LIVE_MARK, np.array([now * SHELF_NS]), np.array([100.0 + rng.gauss(0, 3)]))
         for book in (BACKTEST, LIVE):
-            post(s, book, rng.choice([1, 2]), now - rng.choice([0, 0, 90]), rng.choice([-1.0, 1.0]), 100.0 + rng.gauss(0, 1), 0.01)
+            post_any(rng, s, book, rng.choice([1, 2]), now - rng.choice([0, 0, 90]), [-1.0, 1.0])
         for pulse in s.memory.pulses.values():
             pulse.watermark = (now + 1) * SHELF_NS
         kept.tape.note(s.ledger.changed)
