@@ -20,7 +20,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parents[1])]
 
 import pytest  # noqa: E402
-from faults import test_disk, test_outside, test_process, test_publication, test_spool, test_time  # noqa: E402
+from faults import test_disk, test_disk_calls, test_outside, test_process, test_publication, test_spool, test_time  # noqa: E402
 from faults.box import Box, end_all  # noqa: E402
 from faults.model import Model, over, trades  # noqa: E402
 
@@ -61,7 +61,7 @@ def refusals(room: Path, n: argparse.Namespace) -> int:
     for call, error in CALLS:
         for k in range(n.first, n.nth + 1):
             try:
-                again = test_disk.nth_call_refused(fresh(room), call, error, k)
+                again = test_disk_calls.nth_call_refused(fresh(room), call, error, k)
             except AssertionError as e:
                 raise AssertionError(f"{call} {error} call {k}: {e}") from e
             tries += 1
@@ -73,10 +73,10 @@ def refusals(room: Path, n: argparse.Namespace) -> int:
 def running(room: Path, n: argparse.Namespace) -> int:
     rng, ended = random.Random(n.seed), 0
     for k in range(n.calls):
-        call, error = test_disk.RUNNING_CALLS[k % len(test_disk.RUNNING_CALLS)]
+        call, error = test_disk_calls.RUNNING_CALLS[k % len(test_disk_calls.RUNNING_CALLS)]
         when = f"{int(rng.expovariate(1 / 25)) + 1}{rng.choice(['', '', '+3', '+'])}"
         try:
-            ended += not test_disk.refused_while_running(fresh(room), call, error, when)
+            ended += not test_disk_calls.refused_while_running(fresh(room), call, error, when)
         except (AssertionError, subprocess.SubprocessError) as e:
             raise AssertionError(f"{call} {error} {when}: {e}") from e
     sys.stdout.write(f"   {ended} of {n.calls} ended the process\n")
